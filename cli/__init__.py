@@ -1,0 +1,1 @@
+"""The `sealora` command, one file per sub-command."""

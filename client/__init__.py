@@ -1,0 +1,1 @@
+"""The site: local training, memory and the answers it gives to a coordinator."""

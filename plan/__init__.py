@@ -1,0 +1,1 @@
+"""The run contract: loading, checking, resolving and hashing plans."""

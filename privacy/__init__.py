@@ -1,0 +1,1 @@
+"""Clipping, noise, privacy events, ledger and accountants."""

@@ -1,0 +1,204 @@
+"""The wire messages as frozen values, with every bound checked before anything is allocated.
+
+`parse` functions take bytes from an untrusted peer and raise ProtocolError("malformed", …) for
+anything but a message of this version within its bounds.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from google.protobuf.message import DecodeError, Message
+
+from sealora.protocol import messages_pb2 as wire
+from sealora.protocol.codec import Words
+from sealora.protocol.errors import ProtocolError
+from sealora.protocol.keystream import derive_key
+
+VERSION = 1
+MAX_MESSAGE_BYTES = 2**31 - 1
+MAX_COHORT = 100_000
+MAX_NAME_BYTES = 200
+MAX_TRAINED_TENSORS = 100_000
+MAX_TEXT_BYTES = 1_000
+HASH_BYTES = 32
+RUN_BYTES = 16
+
+
+class Work(IntEnum):
+    """What a site is asked to do with the model it receives."""
+
+    TRAIN = 1
+    EVALUATE = 2
+
+
+class Reason(IntEnum):
+    """Why a site refuses."""
+
+    FAILED = 1
+    POLICY = 2
+    BUDGET = 3
+    PROTOCOL = 4
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an attempt of a round is about.
+
+    `words` and `levels` are the codec layout's; `completed` is the (round, attempt) whose sum
+    became the model of this header, (0, 0) at the start: a site commits the memory it prepared then.
+    """
+
+    plan_hash: bytes
+    run: bytes
+    round: int
+    attempt: int
+    work: Work
+    model_hash: bytes
+    cohort: tuple[str, ...]
+    quorum: int
+    words: int
+    levels: int
+    completed: tuple[int, int] = (0, 0)
+
+    def serialise(self) -> bytes:
+        """The bytes that travel and that are hashed."""
+        return wire.Header(
+            version=VERSION,
+            plan_hash=self.plan_hash,
+            run=self.run,
+            round=self.round,
+            attempt=self.attempt,
+            work=wire.Work.ValueType(self.work),
+            model_hash=self.model_hash,
+            cohort=self.cohort,
+            quorum=self.quorum,
+            words=self.words,
+            levels=self.levels,
+            completed_round=self.completed[0],
+            completed_attempt=self.completed[1],
+        ).SerializeToString(deterministic=True)
+
+    @staticmethod
+    def parse(raw: bytes) -> "Header":
+        """Raises ProtocolError unless the bytes are a header of this version within its bounds."""
+        header = wire.Header()
+        _decode(header, raw)
+        _require(header.version == VERSION, f"the peer speaks version {header.version}, this is {VERSION}")
+        _require(len(header.plan_hash) == HASH_BYTES, "the plan hash is not 32 bytes")
+        _require(len(header.run) == RUN_BYTES, "the run id is not 16 bytes")
+        _require(len(header.model_hash) == HASH_BYTES, "the model hash is not 32 bytes")
+        _require(header.round >= 1 and header.attempt >= 1, "rounds and attempts count from 1")
+        _require(header.work in tuple(Work), "unknown work")
+        _require(1 <= len(header.cohort) <= MAX_COHORT, "the cohort is empty or too large")
+        _require(all(0 < len(name.encode()) <= MAX_NAME_BYTES for name in header.cohort), "a site's name is too long")
+        _require(list(header.cohort) == sorted(set(header.cohort)), "the cohort is not sorted and unique")
+        _require(1 <= header.quorum <= len(header.cohort), "the quorum exceeds the cohort")
+        return Header(
+            plan_hash=header.plan_hash,
+            run=header.run,
+            round=header.round,
+            attempt=header.attempt,
+            work=Work(header.work),
+            model_hash=header.model_hash,
+            cohort=tuple(header.cohort),
+            quorum=header.quorum,
+            words=header.words,
+            levels=header.levels,
+            completed=(header.completed_round, header.completed_attempt),
+        )
+
+
+@dataclass(frozen=True)
+class Open:
+    """Opens an attempt: the header (as the bytes that are hashed), the model, and what trains."""
+
+    header: bytes
+    tensors: bytes
+    trains: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A site's no."""
+
+    reason: Reason
+    text: str
+
+
+def model_hash(tensors: bytes, trains: Sequence[str]) -> bytes:
+    """SHA-256 that names a broadcast: its safetensors bytes and the names that train."""
+    return derive_key("sealora/v1/model", hashlib.sha256(tensors).digest(), *trains)
+
+
+def request(body: Open | bytes) -> bytes:
+    """Serialise a request: an `Open`, or a later message of the session."""
+    if isinstance(body, Open):
+        opening = wire.Open(header=body.header, tensors=body.tensors, trains=body.trains)
+        return wire.Request(open=opening).SerializeToString(deterministic=True)
+    return wire.Request(session=body).SerializeToString(deterministic=True)
+
+
+def parse_request(raw: bytes) -> Open | bytes:
+    """Raises ProtocolError unless the bytes are a request within its bounds."""
+    message = wire.Request()
+    _decode(message, raw)
+    if message.WhichOneof("body") == "session":
+        return message.session
+    _require(message.WhichOneof("body") == "open", "an empty request")
+    opening = message.open
+    _require(len(opening.trains) <= MAX_TRAINED_TENSORS, "too many trained tensors")
+    return Open(opening.header, opening.tensors, tuple(opening.trains))
+
+
+def reply(body: Refusal | bytes) -> bytes:
+    """Serialise a reply: a message of the session, or a refusal."""
+    if isinstance(body, Refusal):
+        text = body.text.encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
+        refusal = wire.Refusal(reason=wire.Reason.ValueType(body.reason), text=text)
+        return wire.Reply(refusal=refusal).SerializeToString(deterministic=True)
+    return wire.Reply(session=body).SerializeToString(deterministic=True)
+
+
+def parse_reply(raw: bytes) -> Refusal | bytes:
+    """Raises ProtocolError unless the bytes are a reply within its bounds."""
+    message = wire.Reply()
+    _decode(message, raw)
+    if message.WhichOneof("body") == "session":
+        return message.session
+    _require(message.WhichOneof("body") == "refusal", "an empty reply")
+    refusal = message.refusal
+    _require(refusal.reason in tuple(Reason), "unknown reason")
+    _require(len(refusal.text.encode()) <= MAX_TEXT_BYTES, "a refusal's text is too long")
+    return Refusal(Reason(refusal.reason), refusal.text)
+
+
+def contribution(header_hash: bytes, words: Words) -> bytes:
+    """Serialise a plain contribution."""
+    return wire.Contribution(header_hash=header_hash, words=words.astype("<u8").tobytes()).SerializeToString()
+
+
+def parse_contribution(raw: bytes, header_hash: bytes, count: int) -> Words:
+    """Raises ProtocolError unless the bytes are a contribution of `count` words to that header."""
+    message = wire.Contribution()
+    _require(len(raw) <= 8 * count + 64, "the contribution is too long")
+    _decode(message, raw)
+    _require(len(message.words) == 8 * count, "the contribution has the wrong dimension")
+    if message.header_hash != header_hash:
+        raise ProtocolError("stale", "the contribution belongs to another attempt")
+    return np.frombuffer(message.words, dtype="<u8")
+
+
+def _decode(message: Message, raw: bytes) -> None:
+    _require(len(raw) <= MAX_MESSAGE_BYTES, "the message is too long")
+    try:
+        message.ParseFromString(raw)
+    except DecodeError:
+        raise ProtocolError("malformed", "the bytes are not a message of this protocol") from None
+
+
+def _require(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise ProtocolError("malformed", otherwise)

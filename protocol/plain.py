@@ -1,0 +1,56 @@
+"""The plain session: the coordinator sees every site's encoded payload and adds them up."""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from sealora.protocol import messages
+from sealora.protocol.codec import Words
+from sealora.protocol.errors import AttemptFailed, ProtocolError
+from sealora.protocol.session import Sum
+
+
+class PlainSiteHalf:
+    """Answers the opening with the payload in clear."""
+
+    def __init__(self, header: bytes) -> None:
+        self._header_hash = hashlib.sha256(header).digest()
+
+    def start(self, words: Words) -> bytes:
+        """The contribution: the header's hash and the words."""
+        return messages.contribution(self._header_hash, words)
+
+    def receive(self, message: bytes) -> bytes:
+        """A plain session has no later phase. Raises ProtocolError."""
+        raise ProtocolError("out_of_order", "a plain session ends with the contribution")
+
+
+class PlainCoordinatorHalf:
+    """Adds contributions as they come; memory is one vector, whatever the number of sites."""
+
+    def __init__(self, header: bytes) -> None:
+        self._header = messages.Header.parse(header)
+        self._header_hash = hashlib.sha256(header).digest()
+        self._words = np.zeros(self._header.words, dtype=np.uint64)
+        self._contributors: set[str] = set()
+
+    def requests(self) -> Mapping[str, bytes]:
+        """Nothing follows the opening."""
+        return {}
+
+    def receive(self, site: str, message: bytes) -> None:
+        """Add one contribution. Raises ProtocolError for a stranger, a repetition or a malformed one."""
+        if site not in self._header.cohort or site in self._contributors:
+            raise ProtocolError("unexpected", f"{site} is not expected to contribute")
+        self._words += messages.parse_contribution(message, self._header_hash, self._header.words)
+        self._contributors.add(site)
+
+    def advance(self) -> None:
+        """Raises AttemptFailed below the quorum."""
+        if len(self._contributors) < self._header.quorum:
+            raise AttemptFailed(f"{len(self._contributors)} sites contributed, the quorum is {self._header.quorum}.")
+
+    def result(self) -> Sum:
+        """The sum of all contributions."""
+        return Sum(self._words, tuple(sorted(self._contributors)))

@@ -1,0 +1,53 @@
+"""One attempt to sum the sites' encoded payloads: the two halves as state machines without I/O.
+
+The coordinator's half opens with a header; a site's half answers it with its first message once
+its payload is encoded, and every later phase is one request and one reply for each site left:
+
+    first = site_half.start(words)           # the reply to the opening
+    server_half.receive(site, first)
+    server_half.advance()                    # when all have answered, or at quorum and deadline
+    while requests := server_half.requests():
+        ... server_half.receive(site, site_half.receive(requests[site])) ...
+        server_half.advance()
+    server_half.result()
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from sealora.protocol.codec import Words
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The sum of the contributors' words modulo 2^64, shape (words,), and whose they are."""
+
+    words: Words
+    contributors: tuple[str, ...]
+
+
+class SiteHalf(Protocol):
+    """A site's half of one attempt. Every method raises ProtocolError and is dead afterwards."""
+
+    def start(self, words: Words) -> bytes:
+        """Enter the attempt with an encoded payload; returns the reply to the opening."""
+
+    def receive(self, message: bytes) -> bytes:
+        """Answer a later message of the coordinator's half."""
+
+
+class CoordinatorHalf(Protocol):
+    """The coordinator's half of one attempt."""
+
+    def requests(self) -> Mapping[str, bytes]:
+        """The messages of the phase that is open, by site; empty in the first and after the last."""
+
+    def receive(self, site: str, message: bytes) -> None:
+        """Take a site's answer to the open phase. Raises ProtocolError: the site is a culprit."""
+
+    def advance(self) -> None:
+        """Close the phase with the answers there are. Raises AttemptFailed below the quorum."""
+
+    def result(self) -> Sum:
+        """The sum, after the last phase."""

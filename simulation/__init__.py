@@ -1,0 +1,1 @@
+"""Many sites on one machine: the in-process fleet, scripted faults, partitions."""

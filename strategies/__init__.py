@@ -1,0 +1,1 @@
+"""What sites send, and what the coordinator does with an aggregate."""
