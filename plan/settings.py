@@ -1,0 +1,71 @@
+"""The parts of a plan that belong to the run as a whole, and the plan itself."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from sealora.models.settings import DataSettings, LoraSettings, ModelSettings, TaskSettings, TrainingSettings
+from sealora.protocol.settings import CodecSettings, Settings
+from sealora.strategies.settings import StrategySettings
+
+
+class RoundsSettings(Settings):
+    """How long the run goes on and how long a round may take."""
+
+    count: Annotated[int, Field(ge=1, le=100_000)] = 3
+    """Rounds of the run."""
+    deadline: PositiveFloat = 3600.0
+    """Seconds that sites have to train and answer in one round."""
+    attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    """How often a round is tried before the run pauses."""
+
+
+class CohortSettings(Settings):
+    """Which sites take part in a round."""
+
+    size: Annotated[int, Field(ge=0)] = 0
+    """Sites drawn for each round; 0 takes all."""
+    quorum: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of the cohort that must contribute for a round to count."""
+
+
+class SimulationSettings(Settings):
+    """Sites on one machine. Never part of the plan's hash."""
+
+    sites: Annotated[int, Field(ge=1, le=100_000)] = 8
+    """Number of simulated sites (with `partition = "natural"` the column's values decide)."""
+    partition: Literal["iid", "dirichlet", "natural", "size"] = "iid"
+    """How rows are dealt to sites: evenly, by label skew, by a column's value, or by size."""
+    dirichlet_alpha: PositiveFloat = 0.5
+    """Concentration of the label skew (arXiv 1909.06335); smaller is more skewed."""
+    partition_column: str = ""
+    """The column whose values are the sites, for `natural`."""
+    size_rule: Literal["linear", "square", "exponential"] = "linear"
+    """How fast sites' sizes grow, for `size`."""
+    minimum_rows: Annotated[int, Field(ge=2)] = 10
+    """Fewest rows that a site receives from the partitioner."""
+    dropout_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Chance that a site is lost in a round, drawn with the plan's seed."""
+    straggler_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Chance that a site answers after the deadline, drawn with the plan's seed."""
+
+
+class PlanSettings(Settings):
+    """A run contract as written in TOML, every default filled in."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    """Version of the plan format."""
+    name: Annotated[str, Field(min_length=1, max_length=100)] = "run"
+    """A short name for people."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of every random choice that is not a secret."""
+    model: ModelSettings
+    task: TaskSettings
+    data: DataSettings = DataSettings()
+    lora: LoraSettings = LoraSettings()
+    training: TrainingSettings = TrainingSettings()
+    rounds: RoundsSettings = RoundsSettings()
+    cohort: CohortSettings = CohortSettings()
+    strategy: StrategySettings = StrategySettings()
+    codec: CodecSettings = CodecSettings()
+    simulation: SimulationSettings = SimulationSettings()

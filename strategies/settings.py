@@ -1,0 +1,20 @@
+"""The part of a plan that chooses a strategy."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from sealora.protocol.settings import Settings
+
+
+class StrategySettings(Settings):
+    """How the sites' updates become the next model."""
+
+    name: str = "fedavg"
+    """A registered strategy."""
+    weighting: Literal["examples", "uniform"] = "examples"
+    """Whether a site counts by its training rows or every site counts the same."""
+    weight_cap: PositiveInt = 1000
+    """Training rows beyond which a site's weight grows no more; bounds what one site can do."""
+    server_learning_rate: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """Step of the coordinator along the mean update; 1 replaces the model by the mean."""
