@@ -65,6 +65,9 @@ class Task(Protocol):
     def metrics(self, sums: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
         """Metrics of summed sum vectors: "loss", "accuracy", …; NaN where nothing was counted."""
 
+    def tables(self, sums: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+        """JSON-ready details behind the metrics, such as the confusion matrix."""
+
     def predict(self, logits: torch.Tensor) -> list[dict[str, Any]]:
         """One JSON-ready prediction for each row: label and probabilities by class name."""
 

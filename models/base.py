@@ -1,0 +1,170 @@
+"""Base models: found by name, loaded once, frozen, and named by the hash of their weights."""
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from sealora.models.adapter import AdapterLayout
+from sealora.models.assets import bundled_model
+from sealora.models.lora import attach, layout_of
+from sealora.models.settings import LoraSettings, ModelSettings, TaskSettings
+from sealora.models.task import Task, load_task
+from sealora.protocol.errors import ModelError
+
+HEADS: dict[str, Any] = {"sequence_classification": AutoModelForSequenceClassification}
+
+
+@dataclass(frozen=True)
+class Base:
+    """A frozen base model with its task head, its tokenizer and the device it computes on."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    device: torch.device
+    autocast: torch.dtype | None
+    """Number format of matrix products where it differs from the weights'."""
+
+
+def load_base(settings: ModelSettings, task: Task, device: str = "") -> Base:
+    """Load model and tokenizer. Raises ModelError with what to do if either cannot be had."""
+    source = locate(settings)
+    place = torch.device(device or choose_device(settings))
+    dtype, autocast = choose_dtype(settings, place)
+    with _explained(settings), _quiet():
+        tokenizer = AutoTokenizer.from_pretrained(source, **_revision(settings))
+        model = HEADS[task.head].from_pretrained(
+            source, dtype=dtype, **_head_options(task.settings), **_revision(settings)
+        )
+    _adopt_padding(model, tokenizer)
+    model.requires_grad_(False)
+    return Base(model.to(place).eval(), tokenizer, place, autocast)
+
+
+def describe(model: ModelSettings, lora: LoraSettings, task: TaskSettings) -> AdapterLayout:
+    """The adapter's layout from the model's configuration alone: no weights are read."""
+    loaded = load_task(task)
+    with _explained(model), _quiet(), torch.device("meta"):
+        config = AutoConfig.from_pretrained(locate(model), **_head_options(task), **_revision(model))
+        return layout_of(attach(HEADS[loaded.head].from_config(config), lora, loaded.head))
+
+
+def locate(settings: ModelSettings) -> str:
+    """What `from_pretrained` understands: a folder, or a hub id. Raises ModelError if it is neither."""
+    name = settings.name
+    if name.startswith("bundled:"):
+        return str(bundled_model(name.removeprefix("bundled:")))
+    if name.startswith("modelscope:"):
+        return _from_modelscope(name.removeprefix("modelscope:"), settings.revision)
+    if Path(name).expanduser().is_dir():
+        return str(Path(name).expanduser())
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelError(f"there is no model folder {name!r}.", "Check model.name in the plan.")
+    return name
+
+
+def choose_device(settings: ModelSettings) -> str:
+    """The plan's device, or the best this machine has. Raises ModelError if it lacks the plan's."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if settings.device == "auto":
+        return next(name for name, here in available.items() if here)
+    if not available[settings.device]:
+        raise ModelError(f"this machine has no {settings.device} device.", "Set model.device to 'auto' or 'cpu'.")
+    return settings.device
+
+
+def choose_dtype(settings: ModelSettings, device: torch.device) -> tuple[torch.dtype, torch.dtype | None]:
+    """(dtype of the frozen weights, dtype of autocast or None)."""
+    if settings.dtype == "auto":
+        return torch.float32, torch.bfloat16 if device.type == "cuda" else None
+    dtype: torch.dtype = getattr(torch, settings.dtype)
+    return dtype, None if dtype == torch.float32 else dtype
+
+
+def base_hash(base: Base) -> str:
+    """Hex SHA-256 over the frozen weights (sorted names, shapes, float32 values) and the tokenizer.
+
+    The task head is left out: it is trained, and part of the adapter.
+    """
+    digest = hashlib.sha256()
+    body = base.model.base_model
+    for name, tensor in sorted(body.state_dict().items()):
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(memoryview(tensor.detach().float().cpu().contiguous().numpy()).cast("B"))
+    backend = getattr(base.tokenizer, "backend_tokenizer", None)
+    digest.update(backend.to_str().encode() if backend is not None else str(base.tokenizer).encode())
+    return digest.hexdigest()
+
+
+def _from_modelscope(identifier: str, revision: str) -> str:
+    try:
+        from modelscope import snapshot_download  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        raise ModelError("ModelScope models need the modelscope package.", "pip install modelscope") from None
+    try:
+        return str(snapshot_download(identifier, revision=revision or None))
+    except Exception as error:
+        raise ModelError(f"ModelScope could not provide {identifier!r}: {_first_line(error)}") from None
+
+
+def _head_options(task: TaskSettings) -> dict[str, Any]:
+    return {
+        "num_labels": len(task.labels),
+        "id2label": dict(enumerate(task.labels)),
+        "label2id": {label: index for index, label in enumerate(task.labels)},
+    }
+
+
+def _revision(settings: ModelSettings) -> dict[str, str]:
+    return {"revision": settings.revision} if settings.revision else {}
+
+
+def _adopt_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Decoder-only models come without a padding token; their end token serves."""
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.config.pad_token_id = tokenizer.pad_token_id
+
+
+@contextmanager
+def _explained(settings: ModelSettings) -> Iterator[None]:
+    """Turn the many ways in which a hub, a folder or a configuration fails into one line."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"the model {settings.name!r} cannot be loaded: {_first_line(error)}",
+            "Use bundled:minilm, a local folder, or a hub id while online (HF_HUB_OFFLINE=1 allows only cached ones).",
+        ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """A new head is expected: silence the load report, the progress bar and third parties' warnings."""
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(level)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,172 @@
+"""Text classification: binary, multi-class and multi-label."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from sealora.models.settings import TaskSettings
+from sealora.models.task import LOSS_UNITS, Counts, SumSpec
+from sealora.protocol.errors import DataError
+
+MAX_ROWS = 2**24 - 1
+"""Most rows of one site that are counted."""
+MAX_LOSS = 2**6
+"""A row's loss counts as at most this much in the reported mean."""
+BINS = 64
+"""Bins of the score histogram behind the AUROC."""
+
+Sums = Mapping[str, NDArray[np.float64]]
+
+
+class Classification:
+    """Softmax over the classes, or one sigmoid for each class if a text can carry several."""
+
+    head = "sequence_classification"
+
+    def __init__(self, settings: TaskSettings) -> None:
+        self.settings = settings
+        self._index = {label: index for index, label in enumerate(settings.labels)}
+
+    @property
+    def classes(self) -> int:
+        """Number of classes K."""
+        return len(self.settings.labels)
+
+    def label(self, raw: object) -> Any:
+        """Class index, or a tuple of K zeros and ones if multi-label. Raises DataError if unknown."""
+        if not self.settings.multi_label:
+            return self._class(str(raw))
+        chosen = {self._class(part) for part in str(raw).split("|") if part}
+        return tuple(int(index in chosen) for index in range(self.classes))
+
+    def _class(self, label: str) -> int:
+        if label not in self._index:
+            raise DataError(f"{label!r} is not a label of the task.", f"Labels: {', '.join(self.settings.labels)}.")
+        return self._index[label]
+
+    def target_tensor(self, targets: Sequence[Any], width: int) -> torch.Tensor:
+        """int64 (batch,), or float32 (batch, K) if multi-label."""
+        return torch.tensor(targets, dtype=torch.float32 if self.settings.multi_label else torch.int64)
+
+    def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of each row, or the mean of its K binary cross-entropies."""
+        logits = logits.float()
+        if self.settings.multi_label:
+            return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
+        return functional.cross_entropy(logits, targets, reduction="none")
+
+    def sums(self) -> tuple[SumSpec, ...]:
+        """Loss, rows, correct rows, a table of decisions, and the score histograms."""
+        table = self.classes * (4 if self.settings.multi_label else self.classes)
+        return (
+            SumSpec("loss", 1, MAX_ROWS * MAX_LOSS * LOSS_UNITS),
+            SumSpec("rows", 1, MAX_ROWS),
+            SumSpec("correct", 1, MAX_ROWS),
+            SumSpec("table", table, MAX_ROWS),
+            SumSpec("histogram", self.classes * 2 * BINS, MAX_ROWS),
+        )
+
+    def count(self, logits: torch.Tensor, targets: torch.Tensor) -> dict[str, Counts]:
+        """Sums of one batch: see `sums`."""
+        losses = torch.nan_to_num(self.losses(logits, targets).double(), nan=MAX_LOSS).clamp(0, MAX_LOSS)
+        scores = self._scores(logits).numpy()
+        truth = _as_matrix(targets, self.classes)
+        decided = scores >= 0.5 if self.settings.multi_label else _as_matrix(logits.argmax(dim=1), self.classes)
+        return {
+            "loss": np.array([round(float(losses.sum()) * LOSS_UNITS)]),
+            "rows": np.array([len(truth)]),
+            "correct": np.array([int((truth == decided).all(axis=1).sum())]),
+            "table": self._table(truth, decided),
+            "histogram": _histogram(scores, truth),
+        }
+
+    def _scores(self, logits: torch.Tensor) -> torch.Tensor:
+        logits = torch.nan_to_num(logits.float()).cpu()
+        return logits.sigmoid() if self.settings.multi_label else logits.softmax(dim=1)
+
+    def _table(self, truth: NDArray[np.bool_], decided: NDArray[np.bool_]) -> Counts:
+        """Confusion (true, decided), flattened; one 2 × 2 table for each class if multi-label."""
+        if not self.settings.multi_label:
+            return (truth.astype(np.int64).T @ decided.astype(np.int64)).reshape(-1)
+        cells = [(truth == t) & (decided == d) for t in (False, True) for d in (False, True)]
+        return np.stack([cell.sum(axis=0) for cell in cells], axis=1).reshape(-1)
+
+    def metrics(self, sums: Sums) -> dict[str, float]:
+        """Loss, accuracy (all classes right), macro-F1 and AUROC (binary: of the last class)."""
+        rows = float(sums["rows"][0])
+        if rows == 0:
+            return dict.fromkeys(("loss", "accuracy", "macro_f1", "auroc"), float("nan"))
+        return {
+            "loss": float(sums["loss"][0]) / LOSS_UNITS / rows,
+            "accuracy": float(sums["correct"][0]) / rows,
+            "macro_f1": float(np.mean([row["f1"] for row in self.tables(sums)["classes"].values()])),
+            "auroc": self._auroc(sums["histogram"].reshape(self.classes, 2, BINS)),
+        }
+
+    def tables(self, sums: Sums) -> dict[str, Any]:
+        """Precision, recall, F1 and support by class, and the confusion (true, decided)."""
+        if self.settings.multi_label:
+            _, false_positive, false_negative, true_positive = sums["table"].reshape(self.classes, 4).T
+            confusion = None
+        else:
+            matrix = sums["table"].reshape(self.classes, self.classes)
+            true_positive = np.diag(matrix)
+            false_positive, false_negative = matrix.sum(axis=0) - true_positive, matrix.sum(axis=1) - true_positive
+            confusion = matrix.astype(int).tolist()
+        classes = {
+            label: _scores_of(float(true_positive[i]), float(false_positive[i]), float(false_negative[i]))
+            for i, label in enumerate(self.settings.labels)
+        }
+        return {"classes": classes, "confusion": confusion}
+
+    def _auroc(self, histogram: NDArray[np.float64]) -> float:
+        chosen = histogram if self.settings.multi_label or self.classes > 2 else histogram[-1:]
+        areas = [_area(negatives, positives) for negatives, positives in chosen]
+        known = [area for area in areas if not np.isnan(area)]
+        return float(np.mean(known)) if known else float("nan")
+
+    def predict(self, logits: torch.Tensor) -> list[dict[str, Any]]:
+        """The label (or labels) and every class's probability for each row."""
+        predictions: list[dict[str, Any]] = []
+        for row in self._scores(logits).tolist():
+            scores = dict(zip(self.settings.labels, row, strict=True))
+            if self.settings.multi_label:
+                predictions.append({"labels": [name for name, p in scores.items() if p >= 0.5], "scores": scores})
+            else:
+                predictions.append({"label": max(scores, key=lambda name: scores[name]), "scores": scores})
+        return predictions
+
+
+def _as_matrix(targets: torch.Tensor, classes: int) -> NDArray[np.bool_]:
+    """Truth by row and class, shape (batch, K)."""
+    values = targets.cpu().numpy()
+    return values > 0.5 if values.ndim == 2 else values[:, None] == np.arange(classes)
+
+
+def _histogram(scores: NDArray[np.float32], truth: NDArray[np.bool_]) -> Counts:
+    """Scores of negatives and positives by class in equal bins, shape (K · 2 · BINS,)."""
+    bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
+    counts = np.zeros((scores.shape[1], 2, BINS), dtype=np.int64)
+    np.add.at(counts, (np.arange(scores.shape[1])[None, :], truth.astype(np.int64), bins), 1)
+    return counts.reshape(-1)
+
+
+def _area(negatives: NDArray[np.float64], positives: NDArray[np.float64]) -> float:
+    """AUROC from two histograms: P(positive's bin above negative's) + half the ties."""
+    pairs = negatives.sum() * positives.sum()
+    below = np.concatenate([[0.0], np.cumsum(negatives)[:-1]])
+    return float(((below + negatives / 2) @ positives) / pairs) if pairs else float("nan")
+
+
+def _scores_of(true_positive: float, false_positive: float, false_negative: float) -> dict[str, float]:
+    """Precision, recall, F1 (0 where undefined) and support."""
+    return {
+        "precision": true_positive / max(true_positive + false_positive, 1),
+        "recall": true_positive / max(true_positive + false_negative, 1),
+        "f1": 2 * true_positive / max(2 * true_positive + false_positive + false_negative, 1),
+        "support": true_positive + false_negative,
+    }

@@ -1,0 +1,146 @@
+"""LoRA on a frozen base through peft, and the bridge between torch parameters and an Adapter."""
+
+import math
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN_TARGETS
+from torch import nn
+
+from sealora.models.adapter import Adapter, AdapterLayout, Array, Role, Tensors, TensorSpec, pack, unpack
+from sealora.models.settings import LoraSettings
+from sealora.protocol.errors import ModelError
+from sealora.protocol.keystream import Keystream, derive_key
+
+ADAPTER_NAME = "default"
+TASK_TYPES = {"sequence_classification": TaskType.SEQ_CLS, "causal_lm": TaskType.CAUSAL_LM}
+HEAD_NAMES = ("classifier", "score")
+COMMON_TARGETS = ({"query", "value"}, {"q_proj", "v_proj"}, {"q_lin", "v_lin"}, {"q", "v"}, {"Wqkv"}, {"c_attn"})
+
+
+def attach(model: nn.Module, settings: LoraSettings, head: str) -> PeftModel:
+    """The model with a fresh LoRA adapter; only A, B and the head require gradients.
+
+    Raises ModelError naming the linear layers there are if a target module matches none.
+    """
+    targets = settings.target_modules or find_targets(model)
+    linear = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if _adaptable(module)}
+    names = [name for name, _ in model.named_modules()]
+    for target in targets:
+        if not any(name == target or name.endswith("." + target) for name in names):
+            raise ModelError(
+                f"the model has no module {target!r} for lora.target_modules.",
+                f"Linear layers: {', '.join(sorted(linear - set(HEAD_NAMES)))}.",
+            )
+    config = LoraConfig(
+        task_type=TASK_TYPES[head],
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=sorted(targets),
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return get_peft_model(model, config)
+    except ValueError as error:
+        raise ModelError(f"peft cannot adapt {sorted(targets)}: {str(error).splitlines()[0]}") from None
+
+
+def find_targets(model: nn.Module) -> tuple[str, ...]:
+    """The attention's query and value projections, by peft's table or by their usual names."""
+    model_type = getattr(getattr(model, "config", None), "model_type", "")
+    if model_type in KNOWN_TARGETS:
+        return tuple(KNOWN_TARGETS[model_type])
+    names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if _adaptable(module)}
+    for candidates in COMMON_TARGETS:
+        if candidates <= names:
+            return tuple(sorted(candidates))
+    raise ModelError(
+        f"no default target modules are known for model type {model_type!r}.",
+        f"Set lora.target_modules to some of: {', '.join(sorted(names))}.",
+    )
+
+
+def parameters_of(model: PeftModel) -> dict[str, nn.Parameter]:
+    """The adapter's parameters under the names that peft saves them by, sorted."""
+    found = {
+        name.replace(f".{ADAPTER_NAME}.", ".").replace(".modules_to_save.", "."): parameter
+        for name, parameter in model.named_parameters()
+        if f".{ADAPTER_NAME}." in name
+    }
+    return dict(sorted(found.items()))
+
+
+def layout_of(model: PeftModel) -> AdapterLayout:
+    """Names, shapes and roles of the adapter's tensors."""
+    config = model.peft_config[ADAPTER_NAME]
+    scale = config.lora_alpha / config.r
+    specs = []
+    for name, parameter in parameters_of(model).items():
+        role, module = _role(name)
+        specs.append(TensorSpec(name, tuple(parameter.shape), role, module, scale if role != "other" else 1.0))
+    return AdapterLayout(tuple(specs), config.r)
+
+
+def read(model: PeftModel) -> dict[str, Array]:
+    """The adapter's values as float32 copies, bit-exact for float32 parameters."""
+    return {name: p.detach().float().cpu().numpy().copy() for name, p in parameters_of(model).items()}
+
+
+@torch.no_grad()
+def write(model: PeftModel, tensors: Tensors) -> None:
+    """Set the adapter's values. Raises KeyError if one is missing."""
+    for name, parameter in parameters_of(model).items():
+        parameter.copy_(torch.from_numpy(np.array(tensors[name])))
+
+
+def initial_adapter(layout: AdapterLayout, seed: int) -> Adapter:
+    """First values from the plan's seed, the same on every machine.
+
+    A is uniform on ±1/√in as peft draws it (Kaiming with a = √5), B zero; head matrices are uniform
+    with standard deviation 0.02, biases zero.
+    """
+    return Adapter(layout, {spec.name: _initial(spec, seed) for spec in layout.specs})
+
+
+def save(adapter: Adapter, model: PeftModel, folder: Path) -> None:
+    """Write the adapter so that `peft.PeftModel.from_pretrained` loads it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = model.peft_config[ADAPTER_NAME]
+    config.inference_mode = True
+    config.save_pretrained(str(folder))
+    (folder / "adapter_model.safetensors").write_bytes(pack(adapter.tensors))
+
+
+def load(layout: AdapterLayout, folder: Path) -> Adapter:
+    """Read a saved adapter. Raises ModelError if it is missing or not this layout's."""
+    path = folder / "adapter_model.safetensors"
+    if not path.is_file():
+        raise ModelError(f"there is no adapter at {path}.", "Point to the run folder of a finished run.")
+    return Adapter(layout, unpack(path.read_bytes()))
+
+
+def _adaptable(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def _role(name: str) -> tuple[Role, str]:
+    roles: Mapping[str, Role] = {".lora_A.": "A", ".lora_B.": "B"}
+    for marker, role in roles.items():
+        if marker in name:
+            return role, name.split(marker)[0]
+    return "other", ""
+
+
+def _initial(spec: TensorSpec, seed: int) -> Array:
+    if spec.role == "B" or len(spec.shape) < 2:
+        return np.zeros(spec.shape, np.float32)
+    bound = 1 / math.sqrt(spec.shape[1]) if spec.role == "A" else 0.02 * math.sqrt(3)
+    words = Keystream(derive_key("sealora/v1/initial", seed, spec.name)).words32(spec.size)
+    uniform = (words.astype(np.float64) + 0.5) * 2.0**-31 - 1
+    return (uniform * bound).astype(np.float32).reshape(spec.shape)
