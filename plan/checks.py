@@ -1,0 +1,224 @@
+"""Cross-checks: combinations of settings that are each fine alone.
+
+*Errors* cannot be run or contradict themselves; *warnings* can, but something written has no effect
+or will probably disappoint. Every check is one function that yields problems; a new section adds
+its own to `ERRORS` or `WARNINGS`.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.metadata import entry_points
+
+from sealora.plan.problems import Problem, did_you_mean
+from sealora.plan.settings import PlanSettings
+from sealora.protocol.codec import Layout
+from sealora.protocol.errors import PlanError
+from sealora.protocol.messages import MAX_COHORT
+
+Check = Callable[[PlanSettings], Iterator[Problem]]
+
+
+def errors(plan: PlanSettings) -> list[Problem]:
+    """Why the plan cannot be run; empty if it can."""
+    return [problem for check in ERRORS for problem in check(plan)]
+
+
+def warnings(plan: PlanSettings) -> list[Problem]:
+    """What is doubtful about a plan that can be run."""
+    return [problem for check in WARNINGS for problem in check(plan)]
+
+
+def registered_names(plan: PlanSettings) -> Iterator[Problem]:
+    """Task and strategy must be known here: built in, or from an installed package."""
+    for section, name in (("task", plan.task.name), ("strategy", plan.strategy.name)):
+        known = _registered("sealora.tasks" if section == "task" else "sealora.strategies")
+        if name not in known:
+            yield Problem(
+                (section, "name"), f"there is no {section} of this name.", did_you_mean(name, known)
+            )
+
+
+def labels(plan: PlanSettings) -> Iterator[Problem]:
+    """A classifier needs classes that can be told apart."""
+    task = plan.task
+    least = 1 if task.multi_label else 2
+    if task.name == "classification" and len(task.labels) < least:
+        yield Problem(
+            ("task", "labels"), f"has {len(task.labels)} of at least {least} class names.", "Name them all."
+        )
+    for index, label in enumerate(task.labels):
+        key = ("task", "labels", index)
+        if label in task.labels[:index]:
+            yield Problem(key, "the same label twice.", "Keep one.")
+        if not label.strip():
+            yield Problem(key, "an empty label.", "Give the class a name.")
+        if task.multi_label and "|" in label:
+            yield Problem(key, "holds '|', which separates the labels of a text.", "Rename the class.")
+
+
+def label_map(plan: PlanSettings) -> Iterator[Problem]:
+    """Values of the label column can only be renamed to labels that exist."""
+    for value, label in plan.data.label_map.items():
+        names = label.split("|") if plan.task.multi_label else [label]
+        for name in names:
+            if name not in plan.task.labels:
+                remedy = did_you_mean(name, plan.task.labels)
+                yield Problem(("data", "label_map", value), "is renamed to no label of the task.", remedy)
+
+
+def columns(plan: PlanSettings) -> Iterator[Problem]:
+    """Columns that exclude or need each other."""
+    data = plan.data
+    if data.text_column == data.label_column:
+        yield Problem(("data", "label_column"), "is the text column too.", "Name the column with the labels.")
+    if data.filter_column and not data.filter_value:
+        yield Problem(
+            ("data", "filter_column"), "nothing to select.", "Set data.filter_value to the value to keep."
+        )
+
+
+def microbatch(plan: PlanSettings) -> Iterator[Problem]:
+    """Gradients of equal microbatches add up to a batch."""
+    batch, part = plan.training.batch_size, plan.training.microbatch_size
+    if part and batch % part:
+        divisors = ", ".join(str(size) for size in range(min(part, batch), 0, -1) if batch % size == 0)
+        yield Problem(
+            ("training", "microbatch_size"),
+            f"{part} does not divide the batch of {batch}.",
+            f"Use one of {divisors}.",
+        )
+
+
+def momentum(plan: PlanSettings) -> Iterator[Problem]:
+    """AdamW has its own moments."""
+    if plan.training.optimizer == "adamw" and plan.training.momentum:
+        yield Problem(("training", "momentum"), "belongs to sgd.", 'Remove it or set optimizer = "sgd".')
+
+
+def target_modules(plan: PlanSettings) -> Iterator[Problem]:
+    """Each layer is adapted once."""
+    names = plan.lora.target_modules
+    for index, name in enumerate(names):
+        if not name or name in names[:index]:
+            yield Problem(("lora", "target_modules", index), "an empty or repeated name.", "Remove it.")
+
+
+def partition(plan: PlanSettings) -> Iterator[Problem]:
+    """How a simulation deals rows must be possible with these rows."""
+    simulation = plan.simulation
+    if simulation.partition == "natural" and not simulation.partition_column:
+        yield Problem(
+            ("simulation", "partition"),
+            "natural sites need a column.",
+            "Set partition_column to the column of sites.",
+        )
+    if simulation.partition == "dirichlet" and plan.task.multi_label:
+        yield Problem(
+            ("simulation", "partition"), "dirichlet skews single labels.", 'Use "iid", "size" or "natural".'
+        )
+
+
+def cohort(plan: PlanSettings) -> Iterator[Problem]:
+    """A cohort must fit into a message and, where a simulation is described, into its sites."""
+    size, simulation = plan.cohort.size, plan.simulation
+    if size > MAX_COHORT:
+        yield Problem(("cohort", "size"), f"a round has at most {MAX_COHORT:,} sites.", "Draw fewer.")
+    if (
+        "sites" in simulation.model_fields_set
+        and simulation.partition != "natural"
+        and size > simulation.sites
+    ):
+        yield Problem(
+            ("cohort", "size"),
+            f"{size} sites cannot be drawn from {simulation.sites}.",
+            "Raise simulation.sites or lower cohort.size (0 takes all).",
+        )
+
+
+def codec(plan: PlanSettings) -> Iterator[Problem]:
+    """Sums over the cohort must fit the codec's words."""
+    try:
+        Layout((), contributors(plan), plan.codec.value_bits)
+    except PlanError as error:
+        yield Problem(("cohort", "size"), error.message, error.remedy)
+
+
+def contributors(plan: PlanSettings) -> int:
+    """The most sites that a round of this plan adds up, as far as the plan alone knows."""
+    return plan.cohort.size or plan.simulation.sites
+
+
+def unused_keys(plan: PlanSettings) -> Iterator[Problem]:
+    """Keys that are set, but only mean something under another setting."""
+    simulation, data, model = plan.simulation, plan.data, plan.model
+    conditions = (
+        (
+            simulation.partition == "natural",
+            simulation,
+            "simulation",
+            "partition_column",
+            'partition = "natural"',
+        ),
+        (
+            simulation.partition == "dirichlet",
+            simulation,
+            "simulation",
+            "dirichlet_alpha",
+            'partition = "dirichlet"',
+        ),
+        (simulation.partition == "size", simulation, "simulation", "size_rule", 'partition = "size"'),
+        (bool(data.filter_column), data, "data", "filter_value", "a filter_column"),
+        (not model.name.startswith("bundled:"), model, "model", "revision", "a hub's model"),
+    )
+    for used, settings, section, key, wanted in conditions:
+        if not used and getattr(settings, key) != type(settings).model_fields[key].default:
+            yield Problem((section, key), f"has no effect without {wanted}.")
+
+
+def codec_range(plan: PlanSettings) -> Iterator[Problem]:
+    """No coordinate exceeds the norm, so a wider range only costs resolution."""
+    if plan.codec.range > plan.codec.clip:
+        yield Problem(
+            ("codec", "range"),
+            f"is wider than codec.clip = {plan.codec.clip}, which wastes resolution.",
+            "Lower it.",
+        )
+
+
+def losses(plan: PlanSettings) -> Iterator[Problem]:
+    """Simulated losses should leave the quorum standing."""
+    expected = (1 - plan.simulation.dropout_rate) * (1 - plan.simulation.straggler_rate)
+    if expected < plan.cohort.quorum:
+        yield Problem(
+            ("cohort", "quorum"),
+            f"only {expected:.0%} of the simulated sites answer in an average round: most will fail.",
+            "Lower the quorum, dropout_rate or straggler_rate.",
+        )
+
+
+def half_precision(plan: PlanSettings) -> Iterator[Problem]:
+    """Most CPUs emulate half precision."""
+    if plan.model.device == "cpu" and plan.model.dtype in ("float16", "bfloat16"):
+        yield Problem(
+            ("model", "dtype"), "half precision is many times slower on a CPU.", 'Use "float32" or "auto".'
+        )
+
+
+ERRORS: tuple[Check, ...] = (
+    registered_names,
+    labels,
+    label_map,
+    columns,
+    microbatch,
+    momentum,
+    target_modules,
+    partition,
+    cohort,
+    codec,
+)
+WARNINGS: tuple[Check, ...] = (unused_keys, codec_range, losses, half_precision)
+
+
+@cache
+def _registered(group: str) -> tuple[str, ...]:
+    return tuple(sorted({entry.name for entry in entry_points(group=group)}))

@@ -1,0 +1,136 @@
+"""From a table of TOML values to settings, or to every problem that keeps it from being a plan."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, time
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from sealora.plan import schema
+from sealora.plan.locator import Key
+from sealora.plan.problems import Problem, did_you_mean, printable
+
+SCHEMA = 1
+
+
+def schema_problems(table: Mapping[str, Any]) -> Iterator[Problem]:
+    """A plan of another format: nothing else can be said about it."""
+    if "schema" not in table:
+        yield Problem(("schema",), "missing.", f"Write `schema = {SCHEMA}` at the top of the plan.")
+    elif type(table["schema"]) is not int or table["schema"] != SCHEMA:
+        yield Problem(
+            ("schema",),
+            f"this version of Sealora reads plans of schema {SCHEMA}, not {_show(table['schema'])}.",
+            "Install the version that the plan was written for, or start afresh with `sealora plan new`.",
+        )
+
+
+def value_problems(value: object, key: Key = ()) -> Iterator[Problem]:
+    """Numbers that no plan can hold: they have no place in JSON, which is what is hashed."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield Problem(key, f"must be a finite number, not {value}.")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield Problem(key, "must be an integer of at most 64 bits.")
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from value_problems(item, (*key, name))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from value_problems(item, (*key, index))
+
+
+def with_tuples(value: Any) -> Any:
+    """The value with arrays as tuples: settings are frozen, and strict about that too."""
+    if isinstance(value, Mapping):
+        return {name: with_tuples(item) for name, item in value.items()}
+    return tuple(with_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """Pydantic's findings in the words of a plan."""
+    return [_problem(details) for details in error.errors(include_url=False)]
+
+
+def _problem(details: ErrorDetails) -> Problem:
+    key: Key = details["loc"]
+    explain = _EXPLANATIONS.get(details["type"])
+    if explain is None:
+        return Problem(key, f"{details['msg']}, not {_show(details['input'])}.")
+    reason, remedy = explain(details)
+    return Problem(key, reason, remedy)
+
+
+Explanation = tuple[str, str]
+
+
+def _missing(details: ErrorDetails) -> Explanation:
+    key = details["loc"]
+    within = schema.section_at(key)
+    info = schema.fields(within)[str(key[-1])] if within is not None else None
+    if info is not None and schema.section(info) is not None:
+        return "missing.", f"Add a [{key[-1]}] section."
+    return (
+        "missing.",
+        f"Write `{key[-1]} = …`: {info.description}" if info is not None and info.description else "",
+    )
+
+
+def _unknown(details: ErrorDetails) -> Explanation:
+    within = schema.section_at(details["loc"])
+    known = list(schema.fields(within)) if within is not None else []
+    return "unknown key.", did_you_mean(str(details["loc"][-1]), known)
+
+
+def _choice(details: ErrorDetails) -> Explanation:
+    value = details["input"]
+    expected = details.get("ctx", {}).get("expected", "")
+    known = [part.strip("'") for part in expected.replace(" or ", ", ").split(", ")]
+    near = did_you_mean(value, known) if isinstance(value, str) else ""
+    return f"must be {expected}, not {_show(value)}.", near if near.startswith("Did") else ""
+
+
+def _kind(wanted: str) -> Callable[[ErrorDetails], Explanation]:
+    return lambda details: (f"must be {wanted}, not {_show(details['input'])}.", "")
+
+
+def _bound(words: str, limit: str) -> Callable[[ErrorDetails], Explanation]:
+    return lambda details: (f"must be {words} {details['ctx'][limit]}, not {_show(details['input'])}.", "")
+
+
+_EXPLANATIONS: dict[str, Callable[[ErrorDetails], Explanation]] = {
+    "missing": _missing,
+    "extra_forbidden": _unknown,
+    "literal_error": _choice,
+    "string_type": _kind("a string in quotes"),
+    "int_type": _kind("an integer"),
+    "float_type": _kind("a number"),
+    "bool_type": _kind("true or false"),
+    "tuple_type": _kind("an array"),
+    "dict_type": _kind("a table"),
+    "model_type": _kind("a section"),
+    "greater_than": _bound("more than", "gt"),
+    "greater_than_equal": _bound("at least", "ge"),
+    "less_than": _bound("less than", "lt"),
+    "less_than_equal": _bound("at most", "le"),
+    "string_too_short": _kind("a longer string"),
+    "string_too_long": _kind("a shorter string"),
+}
+
+
+def _show(value: object) -> str:
+    """A value as the plan wrote it, short enough for a line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"the string '{printable(value, 40)}'"
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list | tuple):
+        return "an array"
+    if isinstance(value, date | time):
+        return f"the date or time {value}"
+    if isinstance(value, int) and abs(value) >= 2**64:
+        return "a huge integer"
+    return str(value)
