@@ -58,7 +58,7 @@ class Recovery:
         """
         if len(shares) != len(self._coefficients):
             raise ValueError("there must be one share for each point")
-        value = sum(map(mul, self._coefficients, map(_element, shares))) % PRIME
+        value: int = sum(map(mul, self._coefficients, map(_element, shares))) % PRIME
         if value >= 2 ** (8 * SECRET_BYTES):
             raise ProtocolError("bad_share", "the shares do not belong to one 32-byte secret")
         return value.to_bytes(SECRET_BYTES, "big")
@@ -75,7 +75,9 @@ def _evaluate(polynomial: Sequence[int], point: int) -> int:
 def _coefficients_at_zero(points: Sequence[int]) -> list[int]:
     """λ_j = ∏_{m≠j} x_m / (x_m - x_j), as ∏ x_m divided by x_j ∏_{m≠j} (x_m - x_j)."""
     numerator = prod(points) % PRIME
-    denominators = [point * prod(other - point for other in points if other != point) % PRIME for point in points]
+    denominators = [
+        point * prod(other - point for other in points if other != point) % PRIME for point in points
+    ]
     return [numerator * inverse % PRIME for inverse in _inverses(denominators)]
 
 
