@@ -15,6 +15,9 @@ from sealora.protocol.codec import Layout
 from sealora.protocol.errors import PlanError
 from sealora.protocol.messages import MAX_COHORT
 
+MAX_EXACT = 2**53
+"""Largest sum of counts that float64 carries exactly."""
+
 Check = Callable[[PlanSettings], Iterator[Problem]]
 
 
@@ -141,6 +144,8 @@ def codec(plan: PlanSettings) -> Iterator[Problem]:
         Layout((), contributors(plan), plan.codec.value_bits)
     except PlanError as error:
         yield Problem(("cohort", "size"), error.message, error.remedy)
+    if plan.strategy.weight_cap * contributors(plan) > MAX_EXACT:
+        yield Problem(("strategy", "weight_cap"), "the sum of all weights is not exact.", "Lower it.")
 
 
 def contributors(plan: PlanSettings) -> int:

@@ -1,0 +1,120 @@
+"""`sealora plan`: write, check and show plans."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sealora.plan.contract import resolved
+from sealora.plan.loader import Plan, load
+from sealora.plan.starter import starter
+from sealora.plan.writer import dumps
+from sealora.protocol.errors import UsageError
+
+if TYPE_CHECKING:
+    from sealora.plan.forecast import Forecast
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Write, check and show plans.")
+
+PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a TOML file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def new(
+    path: Annotated[Path, typer.Argument(help="Where to write the plan.")] = Path("plan.toml"),
+    task: Annotated[str, typer.Option(help="What the model learns to do.")] = "classification",
+    model: Annotated[str, typer.Option(help="The base model.")] = "bundled:minilm",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Write a small plan with explanations to start from."""
+    text = starter(task, model)
+    Plan.from_text(text, "the new plan")
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UsageError(f"{path} exists.", "Name another file, or overwrite it with --force.") from None
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror}).", "Name a file in an existing folder."
+        ) from None
+    print(f"Wrote {path}. Next: sealora plan check {path}")
+
+
+@app.command()
+def check(path: PlanPath, as_json: AsJson = False) -> None:
+    """Check a plan and print what it will cost."""
+    plan = load(path)
+    # Imported here because reading a model's configuration takes torch.
+    from sealora.plan.forecast import forecast, measure_flops
+
+    expected = forecast(plan, measure_flops(plan.training.threads))
+    if as_json:
+        print(
+            json.dumps({"hash": plan.hash, "warnings": plan.warnings, "forecast": asdict(expected)}, indent=2)
+        )
+        return
+    print(f"{path} is valid; contract {plan.hash}")
+    for name, value in _rows(expected):
+        print(f"  {name:<11} {value}")
+    for line in plan.warnings:
+        print(f"warning: {line}")
+
+
+@app.command()
+def show(
+    path: PlanPath,
+    as_json: AsJson = False,
+    only_hash: Annotated[bool, typer.Option("--hash", help="Print the contract's hash alone.")] = False,
+) -> None:
+    """Print a plan with every default filled in, and the hash of its contract."""
+    plan = load(path)
+    if as_json:
+        print(
+            json.dumps(
+                {"hash": plan.hash} if only_hash else {"hash": plan.hash, "plan": resolved(plan)}, indent=2
+            )
+        )
+    elif only_hash:
+        print(plan.hash)
+    else:
+        print(f"# contract {plan.hash} (before the base model's hash joins it)\n\n{dumps(plan)}", end="")
+
+
+def _rows(expected: "Forecast") -> list[tuple[str, str]]:
+    return [
+        (
+            "parameters",
+            f"{expected.parameters_trained:,} trained; the base has {expected.base_parameters:,} and embeddings",
+        ),
+        ("upload", f"{expected.words:,} words, {_size(expected.bytes_up)} per site and round"),
+        ("download", f"{_size(expected.bytes_down)} per site and round"),
+        ("traffic", f"{_size(_traffic(expected))} for {expected.rounds} rounds of {expected.sites} sites"),
+        (
+            "time",
+            f"roughly {_duration(expected.seconds_per_round)} per site and round, "
+            f"{_duration(expected.seconds)} simulated here (assumes {expected.assumption})",
+        ),
+    ]
+
+
+def _traffic(expected: "Forecast") -> int:
+    return (expected.bytes_up + expected.bytes_down) * expected.rounds * expected.sites
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -1,0 +1,135 @@
+"""What a plan will cost: parameters, bytes and time, before anything is trained.
+
+Sizes are exact, from the model's configuration and the codec. The time is an estimate from the
+arithmetic of training, and says what it assumes.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from transformers import AutoConfig, AutoModel
+
+from sealora.models.adapter import AdapterLayout
+from sealora.models.base import describe, locate
+from sealora.models.settings import ModelSettings
+from sealora.models.task import load_task
+from sealora.plan.checks import contributors
+from sealora.plan.payload import payload_layout
+from sealora.plan.settings import PlanSettings
+from sealora.protocol.messages import Work
+from sealora.strategies.registry import load_strategy
+
+ASSUMED_ROWS = 1000
+"""Rows of one site where the plan does not say how many there are."""
+FORWARD, BACKWARD = 2, 2
+"""FLOPs per parameter and token. Kaplan et al. 2020 (arXiv 2001.08361), section 2.1, count 2 forward and
+4 backward; half of the latter are gradients of the weights, and the base's are frozen."""
+
+EFFICIENCY = 0.5
+"""Share of the speed of large matrix products that training is assumed to reach."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Sizes of a run; bytes are one site's in one round, seconds are compute only."""
+
+    parameters: int
+    """Values of the adapter."""
+    parameters_trained: int
+    """Values of the adapter that sites train and send."""
+    base_parameters: int
+    """Values of the base model outside its embeddings."""
+    sites: int
+    """Most sites of a round."""
+    rounds: int
+    words: int
+    """64-bit words of an upload."""
+    bytes_up: int
+    """Bytes of an upload's words."""
+    bytes_down: int
+    """Bytes of the broadcast tensors."""
+    seconds_per_round: float
+    """One site's training and evaluation in one round."""
+    seconds: float
+    """The whole run, simulated on this machine one site after the other."""
+    assumption: str
+    """What the seconds rest on."""
+
+
+def forecast(
+    plan: PlanSettings,
+    flops_per_second: float,
+    adapter: Callable[[PlanSettings], AdapterLayout] | None = None,
+    base_parameters: Callable[[ModelSettings], int] | None = None,
+) -> Forecast:
+    """Forecast a plan for a machine of that speed.
+
+    `adapter` and `base_parameters` read the model's configuration unless given. Raises ModelError
+    if it cannot be had, PlanError if the sum cannot be carried.
+    """
+    layout = adapter(plan) if adapter else describe(plan.model, plan.lora, plan.task)
+    size = (base_parameters or count_parameters)(plan.model)
+    sites = contributors(plan)
+    payload = payload_layout(
+        plan, load_strategy(plan.strategy), load_task(plan.task), layout, sites, Work.TRAIN
+    )
+    rows = plan.data.rows / plan.simulation.sites if plan.data.rows else ASSUMED_ROWS
+    seconds = flops(plan, size, rows) / (EFFICIENCY * flops_per_second)
+    return Forecast(
+        parameters=layout.parameters,
+        parameters_trained=sum(spec.size for spec in layout.of_kind("shared", "personal")),
+        base_parameters=size,
+        sites=sites,
+        rounds=plan.rounds.count,
+        words=payload.words,
+        bytes_up=8 * payload.words,
+        bytes_down=safetensors_bytes(layout),
+        seconds_per_round=seconds,
+        seconds=seconds * sites * plan.rounds.count,
+        assumption=f"{rows:,.0f} rows of {plan.task.max_length} tokens at a site, at {EFFICIENCY:.0%} of "
+        f"{flops_per_second / 1e9:,.0f} GFLOP/s",
+    )
+
+
+def flops(plan: PlanSettings, base_parameters: int, rows: float) -> float:
+    """Operations of one site in one round: training on its rows, evaluation on those held out."""
+    tested = plan.data.test_fraction * rows
+    passes = (FORWARD + BACKWARD) * plan.training.epochs * (rows - tested) + FORWARD * tested
+    return passes * plan.task.max_length * base_parameters
+
+
+def count_parameters(settings: ModelSettings) -> int:
+    """Values of a base model outside its embeddings, from its configuration alone."""
+    options = {"revision": settings.revision} if settings.revision else {}
+    config = AutoConfig.from_pretrained(locate(settings), **options)
+    with torch.device("meta"):
+        return int(AutoModel.from_config(config).num_parameters(exclude_embeddings=True))
+
+
+def safetensors_bytes(layout: AdapterLayout) -> int:
+    """Bytes of all tensors as `adapter.pack` writes them: length, header padded to 8 bytes, values."""
+    header, start = {}, 0
+    for spec in layout.specs:
+        stop = start + 4 * spec.size
+        header[spec.name] = {"dtype": "F32", "shape": list(spec.shape), "data_offsets": [start, stop]}
+        start = stop
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return 8 + -(-len(text) // 8) * 8 + start
+
+
+def measure_flops(threads: int, side: int = 512, seconds: float = 0.2) -> float:
+    """Operations per second of float32 matrix products on this CPU, in the best of many short tries."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        matrix = torch.ones(side, side)
+        best, end = float("inf"), time.perf_counter() + seconds
+        while (began := time.perf_counter()) < end:
+            torch.mm(matrix, matrix)
+            best = min(best, time.perf_counter() - began)
+    finally:
+        torch.set_num_threads(before)
+    return 2 * side**3 / best
