@@ -26,6 +26,7 @@ class Classification:
     """Softmax over the classes, or one sigmoid for each class if a text can carry several."""
 
     head = "sequence_classification"
+    headline = "accuracy"
 
     def __init__(self, settings: TaskSettings) -> None:
         self.settings = settings

@@ -47,6 +47,9 @@ class Task(Protocol):
     head: str
     """The transformers auto class that makes the model: "sequence_classification", "causal_lm", …"""
 
+    headline: str
+    """The metric that stands for the others in tables and pictures; larger is better."""
+
     def label(self, raw: object) -> Any:
         """A table's label value as a target. Raises DataError naming the known labels."""
 

@@ -35,6 +35,11 @@ class PlainCoordinatorHalf:
         self._words = np.zeros(self._header.words, dtype=np.uint64)
         self._contributors: set[str] = set()
 
+    @property
+    def phase(self) -> str:
+        """There is only one."""
+        return "train"
+
     def requests(self) -> Mapping[str, bytes]:
         """Nothing follows the opening."""
         return {}
@@ -49,7 +54,9 @@ class PlainCoordinatorHalf:
     def advance(self) -> None:
         """Raises AttemptFailed below the quorum."""
         if len(self._contributors) < self._header.quorum:
-            raise AttemptFailed(f"{len(self._contributors)} sites contributed, the quorum is {self._header.quorum}.")
+            raise AttemptFailed(
+                f"{len(self._contributors)} sites contributed, the quorum is {self._header.quorum}."
+            )
 
     def result(self) -> Sum:
         """The sum of all contributions."""

@@ -40,6 +40,10 @@ class SiteHalf(Protocol):
 class CoordinatorHalf(Protocol):
     """The coordinator's half of one attempt."""
 
+    @property
+    def phase(self) -> str:
+        """Name of the open phase: "train" at first."""
+
     def requests(self) -> Mapping[str, bytes]:
         """The messages of the phase that is open, by site; empty in the first and after the last."""
 

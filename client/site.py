@@ -1,0 +1,145 @@
+"""A site: answers a coordinator's requests with its own data, model and memory."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sealora.client.contribution import contribution, metric_segments, rounding_key
+from sealora.client.memory import SiteMemory
+from sealora.client.trainer import Trainer
+from sealora.models.adapter import Tensors, unpack
+from sealora.models.site_data import SiteData
+from sealora.models.task import Counts, Task
+from sealora.plan.payload import payload_layout
+from sealora.plan.settings import PlanSettings
+from sealora.protocol import messages
+from sealora.protocol.codec import Words
+from sealora.protocol.errors import ProtocolError, RefusedError, SealoraError
+from sealora.protocol.keystream import derive_key
+from sealora.protocol.messages import Header, Open, Reason, Refusal, Work
+from sealora.protocol.session import SiteHalf
+from sealora.strategies.strategy import Broadcast, Strategy
+
+SessionFactory = Callable[[bytes], SiteHalf]
+"""Makes a site's half of an attempt from the header's bytes."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What all parties of a run agree on."""
+
+    plan: PlanSettings
+    plan_hash: bytes
+    task: Task
+    strategy: Strategy
+
+
+@dataclass
+class Site:
+    """One data holder. `handle` is the whole of what a coordinator can make it do."""
+
+    name: str
+    contract: Contract
+    trainer: Trainer
+    data: SiteData
+    memory: SiteMemory
+    new_session: SessionFactory
+    metrics: Mapping[str, Counts] = field(default_factory=dict)
+    """The sum vector of the last model received on this site's own test rows: for its own report."""
+    _session: SiteHalf | None = None
+    _last: tuple[int, int] = (0, 0)
+
+    def handle(self, request: bytes) -> bytes:
+        """Answer one request; whatever is wrong with it or here becomes a refusal without facts on data."""
+        try:
+            body = messages.parse_request(request)
+            if isinstance(body, Open):
+                return messages.reply(self._open(body))
+            if self._session is None:
+                raise ProtocolError("out_of_order", "no attempt is open")
+            return messages.reply(self._session.receive(body))
+        except SealoraError as error:
+            self._session = None
+            return messages.reply(Refusal(_reason(error), error.message))
+
+    def _open(self, opening: Open) -> bytes:
+        """Check the header, do the work, and enter the session with the encoded result."""
+        header = Header.parse(opening.header)
+        self._check(header, opening)
+        self._last = (header.round, header.attempt)
+        self.memory.commit(*header.completed)
+        broadcast = Broadcast(unpack(opening.tensors), opening.trains)
+        words = (
+            self._train(header, broadcast) if header.work == Work.TRAIN else self._evaluate(header, broadcast)
+        )
+        self._session = self.new_session(opening.header)
+        return self._session.start(words)
+
+    def _check(self, header: Header, opening: Open) -> None:
+        if header.plan_hash != self.contract.plan_hash:
+            raise ProtocolError("wrong_plan", "the header is of another plan than the one approved here")
+        if self.name not in header.cohort:
+            raise ProtocolError("not_in_cohort", "this site is not in the cohort")
+        if (header.round, header.attempt) <= self._last:
+            raise ProtocolError("replayed", "this round and attempt were already answered")
+        if header.model_hash != messages.model_hash(opening.tensors, opening.trains):
+            raise ProtocolError("wrong_model", "the model received is not the one that the header names")
+        strangers = set(opening.trains) - {spec.name for spec in self.trainer.layout.specs}
+        if strangers:
+            raise ProtocolError("malformed", "the header asks to train tensors that the plan does not have")
+
+    def _train(self, header: Header, broadcast: Broadcast) -> Words:
+        contract = self.contract
+        layout = payload_layout(
+            contract.plan,
+            contract.strategy,
+            contract.task,
+            self.trainer.layout,
+            len(header.cohort),
+            Work.TRAIN,
+        )
+        _require_layout(header, layout.words, layout.levels)
+        memory = self.memory.read()
+        start = contract.strategy.local(broadcast, memory, contract.plan.lora.rank)
+        metrics = self._measure(start.tensors)
+        seed = derive_key("sealora/v1/training", contract.plan.seed, self.name, header.round)
+        trained = self.trainer.train(start, broadcast.trains, self.data.train, header.round, seed)
+        upload, kept = contract.strategy.upload(broadcast, trained.tensors, memory)
+        self.memory.prepare(header.round, header.attempt, kept)
+        parts = contract.strategy.parts(self.trainer.layout)
+        rounding = rounding_key(contract.plan.seed, self.name, header.round)
+        return contribution(
+            contract.plan, layout, parts, upload, trained, len(self.data.train), metrics, rounding
+        )
+
+    def _evaluate(self, header: Header, broadcast: Broadcast) -> Words:
+        contract = self.contract
+        layout = payload_layout(
+            contract.plan,
+            contract.strategy,
+            contract.task,
+            self.trainer.layout,
+            len(header.cohort),
+            Work.EVALUATE,
+        )
+        _require_layout(header, layout.words, layout.levels)
+        start = contract.strategy.local(broadcast, self.memory.read(), contract.plan.lora.rank)
+        sums: dict[str, NDArray[np.generic]] = metric_segments(self._measure(start.tensors))
+        return layout.encode(sums, rounding_key(contract.plan.seed, self.name, header.round))
+
+    def _measure(self, tensors: Tensors) -> Mapping[str, Counts]:
+        self.metrics = self.trainer.evaluate(tensors, self.data.test)
+        return self.metrics
+
+
+def _require_layout(header: Header, words: int, levels: int) -> None:
+    if (header.words, header.levels) != (words, levels):
+        raise ProtocolError("wrong_dimension", "the header's dimensions are not the plan's")
+
+
+def _reason(error: SealoraError) -> Reason:
+    if isinstance(error, ProtocolError):
+        return Reason.PROTOCOL
+    return Reason.POLICY if isinstance(error, RefusedError) else Reason.FAILED

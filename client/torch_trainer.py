@@ -1,0 +1,163 @@
+"""Local training with torch: one readable loop around a frozen base and a small adapter.
+
+The base stays in evaluation mode (its dropout off; `lora.dropout` is the regulariser), computes
+no gradients for itself, and is shared by every adapter that is written into the model in turn.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from peft import PeftModel
+
+from sealora.client.batches import collate, shuffled_batches, sorted_batches
+from sealora.client.schedule import learning_rate
+from sealora.client.trainer import Trained
+from sealora.models import lora
+from sealora.models.adapter import AdapterLayout, Tensors
+from sealora.models.base import Base
+from sealora.models.settings import LoraSettings, TrainingSettings
+from sealora.models.task import Counts, Example, Task
+from sealora.protocol.errors import RunError
+from sealora.strategies.strategy import GradientTerm, Start
+
+EVALUATION_BATCH = 32
+
+
+class TorchTrainer:
+    """Trains and evaluates adapters on one base model."""
+
+    def __init__(
+        self, base: Base, task: Task, lora_settings: LoraSettings, settings: TrainingSettings, rounds: int
+    ) -> None:
+        self.model: PeftModel = lora.attach(base.model, lora_settings, task.head).to(base.device)
+        self._base = base
+        self._task = task
+        self._settings = settings
+        self._rounds = rounds
+        self._parameters = lora.parameters_of(self.model)
+        self._layout = lora.layout_of(self.model)
+        torch.set_num_threads(settings.threads)
+
+    @property
+    def layout(self) -> AdapterLayout:
+        """The adapter's tensors."""
+        return self._layout
+
+    def train(
+        self, start: Start, trains: Sequence[str], examples: Sequence[Example], round_number: int, seed: bytes
+    ) -> Trained:
+        """See Trainer. `seed` (32 bytes) decides the order of the rows and any dropout."""
+        self._prepare(start.tensors, trains, seed)
+        trained = {name: self._parameters[name] for name in trains}
+        optimizer = self._optimizer(list(trained.values()))
+        generator = np.random.default_rng(list(seed))
+        total, rows = torch.zeros((), dtype=torch.float64), 0
+        batches = list(self._epochs(examples, generator))
+        for step, batch in enumerate(batches):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(
+                    self._settings, (round_number - 1 + step / len(batches)) / self._rounds
+                )
+            total += self._accumulate([examples[row] for row in batch])
+            rows += len(batch)
+            if start.gradient_term is not None:
+                _add_gradients(trained, start.gradient_term)
+            if self._settings.max_gradient_norm:
+                torch.nn.utils.clip_grad_norm_(trained.values(), self._settings.max_gradient_norm)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        loss = float(total)
+        self.model.eval()
+        if not np.isfinite(loss):
+            raise RunError("training diverged: the loss is not finite.", "Lower training.learning_rate.")
+        return Trained(lora.read(self.model), loss, rows)
+
+    def evaluate(self, tensors: Tensors, examples: Sequence[Example]) -> dict[str, Counts]:
+        """See Trainer."""
+        sums = {part.name: np.zeros(part.length, dtype=np.int64) for part in self._task.sums()}
+        for rows, logits in self._logits(tensors, examples):
+            targets = self._task.target_tensor([examples[row].target for row in rows], 0)
+            for name, counts in self._task.count(logits, targets).items():
+                sums[name] += counts
+        return sums
+
+    def predict(self, tensors: Tensors, examples: Sequence[Example]) -> list[dict[str, Any]]:
+        """The task's prediction for each example, in their order."""
+        predictions: list[dict[str, Any]] = [{}] * len(examples)
+        for rows, logits in self._logits(tensors, examples):
+            for row, prediction in zip(rows, self._task.predict(logits), strict=True):
+                predictions[row] = prediction
+        return predictions
+
+    def _prepare(self, tensors: Tensors, trains: Sequence[str], seed: bytes) -> None:
+        lora.write(self.model, tensors)
+        for name, parameter in self._parameters.items():
+            parameter.requires_grad_(name in trains)
+            parameter.grad = None
+        torch.manual_seed(int.from_bytes(seed[:8], "big"))
+        self.model.eval()
+        for name, module in self.model.named_modules():
+            if name.endswith("lora_dropout"):
+                module.train()
+
+    def _optimizer(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        settings = self._settings
+        if settings.optimizer == "sgd":
+            return torch.optim.SGD(parameters, momentum=settings.momentum, weight_decay=settings.weight_decay)
+        return torch.optim.AdamW(parameters, weight_decay=settings.weight_decay)
+
+    def _epochs(self, examples: Sequence[Example], generator: np.random.Generator) -> Iterator[list[int]]:
+        lengths = [len(example.tokens) for example in examples]
+        for _ in range(self._settings.epochs):
+            yield from shuffled_batches(lengths, self._settings.batch_size, generator)
+
+    def _accumulate(self, batch: Sequence[Example]) -> torch.Tensor:
+        """Add the gradient of the batch's mean loss, microbatch by microbatch; returns the summed loss."""
+        size = self._settings.microbatch_size or len(batch)
+        total = torch.zeros((), dtype=torch.float64)
+        for start in range(0, len(batch), size):
+            examples = batch[start : start + size]
+            logits = self._forward(examples)
+            targets = self._task.target_tensor([e.target for e in examples], logits.shape[1]).to(
+                logits.device
+            )
+            loss = self._task.losses(logits, targets).sum()
+            (loss / len(batch)).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach().double().cpu()
+        return total
+
+    def _logits(
+        self, tensors: Tensors, examples: Sequence[Example]
+    ) -> Iterator[tuple[list[int], torch.Tensor]]:
+        lora.write(self.model, tensors)
+        self.model.eval()
+        with torch.inference_mode():
+            for rows in sorted_batches([len(e.tokens) for e in examples], EVALUATION_BATCH):
+                yield rows, self._forward([examples[row] for row in rows]).float().cpu()
+
+    def _forward(self, examples: Sequence[Example]) -> torch.Tensor:
+        tokens, mask = collate(examples, self._base.tokenizer.pad_token_id or 0)
+        device = self._base.device
+        with self._autocast():
+            output = self.model(
+                input_ids=tokens.to(device), attention_mask=None if mask is None else mask.to(device)
+            )
+        logits: torch.Tensor = output.logits
+        return logits
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self._base.autocast is None:
+            return nullcontext()
+        return torch.autocast(self._base.device.type, dtype=self._base.autocast)
+
+
+def _add_gradients(trained: dict[str, torch.nn.Parameter], term: GradientTerm) -> None:
+    """Add a strategy's gradient term to the loss gradients."""
+    current = {name: parameter.detach().float().cpu().numpy() for name, parameter in trained.items()}
+    for name, gradient in term(current).items():
+        parameter = trained[name]
+        if parameter.grad is not None:
+            parameter.grad += torch.from_numpy(np.array(gradient)).to(parameter.grad)

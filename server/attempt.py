@@ -1,0 +1,59 @@
+"""One attempt over a fleet: carries the messages of a session, phase by phase, and counts them."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sealora.protocol import messages
+from sealora.protocol.codec import Layout
+from sealora.protocol.errors import ProtocolError
+from sealora.protocol.fleet import Fleet
+from sealora.protocol.messages import Open, Refusal
+from sealora.protocol.session import CoordinatorHalf, Sum
+from sealora.server.events import Event, PhaseOpened, SiteAnswered, SiteRefused
+
+
+@dataclass
+class Attempt:
+    """Bytes and seconds are those of this attempt alone."""
+
+    round: int
+    number: int
+    cohort: tuple[str, ...]
+    layout: Layout
+    fleet: Fleet
+    deadline: float
+    tell: Callable[[Event], None]
+    bytes_down: int = 0
+    bytes_up: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def run(self, session: CoordinatorHalf, header: bytes, tensors: bytes, trains: tuple[str, ...]) -> Sum:
+        """Open the session with the model, then follow it to its end. Raises AttemptFailed."""
+        opening = messages.request(Open(header, tensors, trains))
+        self._phase("train", session, dict.fromkeys(self.cohort, opening))
+        while requests := session.requests():
+            wrapped = {site: messages.request(message) for site, message in requests.items()}
+            self._phase(session.phase, session, wrapped)
+        return session.result()
+
+    def _phase(self, name: str, session: CoordinatorHalf, requests: Mapping[str, bytes]) -> None:
+        started = time.perf_counter()
+        self.tell(PhaseOpened(self.round, name, len(requests)))
+        self.bytes_down += sum(map(len, requests.values()))
+        for site, reply in self.fleet.exchange(requests, self.deadline):
+            self.bytes_up += len(reply)
+            self._take(name, session, site, reply, len(requests[site]))
+        session.advance()
+        self.seconds[name] = time.perf_counter() - started
+
+    def _take(self, phase: str, session: CoordinatorHalf, site: str, reply: bytes, sent: int) -> None:
+        try:
+            body = messages.parse_reply(reply)
+            if isinstance(body, Refusal):
+                self.tell(SiteRefused(self.round, site, body.reason.name.lower(), body.text))
+                return
+            session.receive(site, body)
+            self.tell(SiteAnswered(self.round, phase, site, sent, len(reply)))
+        except ProtocolError as error:
+            self.tell(SiteRefused(self.round, site, error.failure, error.message))

@@ -1,0 +1,33 @@
+"""Which sites are asked in a round, and how many of them must contribute."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from sealora.plan.settings import PlanSettings
+from sealora.protocol.errors import RunError
+from sealora.protocol.keystream import derive_key
+
+
+def select_cohort(
+    plan: PlanSettings, sites: Sequence[str], round_number: int, excluded: frozenset[str]
+) -> tuple[str, ...]:
+    """All sites, or `cohort.size` of them drawn without replacement from the plan's seed; sorted.
+
+    Raises RunError if nobody is left.
+    """
+    eligible = sorted(set(sites) - excluded)
+    if not eligible:
+        raise RunError(
+            f"no site is left for round {round_number}.", "See the refusals above; then resume the run."
+        )
+    if not 0 < plan.cohort.size < len(eligible):
+        return tuple(eligible)
+    generator = np.random.default_rng(list(derive_key("sealora/v1/cohort", plan.seed, round_number)))
+    return tuple(sorted(generator.choice(eligible, plan.cohort.size, replace=False).tolist()))
+
+
+def quorum(plan: PlanSettings, cohort: Sequence[str]) -> int:
+    """Fewest contributors for a round to count."""
+    return max(1, math.ceil(plan.cohort.quorum * len(cohort)))

@@ -1,0 +1,117 @@
+"""What happens in a run, as facts that observers are told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class AttemptOpened:
+    """A cohort is asked to work."""
+
+    round: int
+    attempt: int
+    cohort: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PhaseOpened:
+    """A phase of the attempt begins with the sites that are left."""
+
+    round: int
+    phase: str
+    sites: int
+
+
+@dataclass(frozen=True)
+class SiteAnswered:
+    """A site's reply came; bytes as they travelled."""
+
+    round: int
+    phase: str
+    site: str
+    bytes_down: int
+    bytes_up: int
+
+
+@dataclass(frozen=True)
+class SiteRefused:
+    """A site declined, or broke the protocol."""
+
+    round: int
+    site: str
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
+class AttemptLost:
+    """An attempt ended without a sum."""
+
+    round: int
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """A finished round.
+
+    `metrics` are those of the model that the round began with, on the contributors' test rows;
+    `seconds` maps phase names to seconds of wall-clock time; bytes are counted, both ways.
+    """
+
+    round: int
+    attempt: int
+    cohort: tuple[str, ...]
+    contributors: tuple[str, ...]
+    train_loss: float
+    clipped: int
+    metrics: Mapping[str, float]
+    bytes_down: int
+    bytes_up: int
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """The loop begins, perhaps after a restart: the rounds in `history` were finished before."""
+
+    rounds: int
+    sites: tuple[str, ...]
+    history: tuple[RoundRecord, ...]
+
+
+@dataclass(frozen=True)
+class RoundDone:
+    """A round's sum became the next model, and the checkpoint is on disk."""
+
+    record: RoundRecord
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The final model's metrics, from the sum over the contributors' test rows."""
+
+    metrics: Mapping[str, float]
+    tables: Mapping[str, object]
+    contributors: tuple[str, ...]
+
+
+Event = (
+    RunStarted
+    | AttemptOpened
+    | PhaseOpened
+    | SiteAnswered
+    | SiteRefused
+    | AttemptLost
+    | RoundDone
+    | Evaluated
+)
+
+
+class Observer(Protocol):
+    """Told of every event in order; must not change anything."""
+
+    def notify(self, event: Event) -> None:
+        """Take note of an event."""

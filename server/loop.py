@@ -1,0 +1,160 @@
+"""The round loop: the same in a simulation and between partner sites; only the fleet differs."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sealora.models.adapter import Adapter, AdapterLayout, pack
+from sealora.models.task import LOSS_UNITS, Task
+from sealora.plan import payload as names
+from sealora.plan.payload import payload_layout, weight_units
+from sealora.plan.settings import PlanSettings
+from sealora.protocol.errors import AttemptFailed, RunError
+from sealora.protocol.fleet import Fleet
+from sealora.protocol.messages import Header, Work, model_hash
+from sealora.protocol.session import CoordinatorHalf, Sum
+from sealora.server.attempt import Attempt
+from sealora.server.cohort import quorum, select_cohort
+from sealora.server.events import (
+    AttemptLost,
+    AttemptOpened,
+    Evaluated,
+    Event,
+    Observer,
+    RoundDone,
+    RoundRecord,
+    RunStarted,
+)
+from sealora.server.store import Checkpoint, CheckpointStore
+from sealora.strategies.strategy import Aggregate, Strategy
+
+SessionFactory = Callable[[bytes], CoordinatorHalf]
+"""Makes the coordinator's half of an attempt from the header's bytes."""
+
+Sums = Mapping[str, NDArray[np.float64]]
+
+
+@dataclass
+class Coordinator:
+    """Runs a plan over a fleet. Everything that can change is in the checkpoint."""
+
+    plan: PlanSettings
+    plan_hash: bytes
+    task: Task
+    strategy: Strategy
+    initial: Adapter
+    fleet: Fleet
+    store: CheckpointStore
+    new_session: SessionFactory
+    observers: Sequence[Observer] = ()
+    _excluded: frozenset[str] = field(default=frozenset())
+
+    def run(self) -> tuple[Adapter, Evaluated]:
+        """All rounds that are left, then the final evaluation.
+
+        Raises RunError when a round cannot be completed: the checkpoint is kept and can be resumed.
+        """
+        checkpoint = self._restore()
+        self._tell(RunStarted(self.plan.rounds.count, self.fleet.sites, checkpoint.history))
+        for number in range(checkpoint.round + 1, self.plan.rounds.count + 1):
+            checkpoint = self._round(checkpoint, number)
+        evaluated = self._evaluate(checkpoint)
+        self._tell(evaluated)
+        return self.strategy.model(checkpoint.state, self._layout), evaluated
+
+    def _round(self, checkpoint: Checkpoint, number: int) -> Checkpoint:
+        attempt, total = self._attempt(checkpoint, number, Work.TRAIN)
+        started = time.perf_counter()
+        sums = attempt.layout.decode(total.words, len(total.contributors))
+        state = self.strategy.step(checkpoint.state, self._layout, self._aggregate(sums, total))
+        record = self._record(attempt, sums, total, time.perf_counter() - started)
+        checkpoint = replace(checkpoint, state=state, history=(*checkpoint.history, record))
+        self.store.save(checkpoint)
+        self._tell(RoundDone(record))
+        return checkpoint
+
+    def _attempt(self, checkpoint: Checkpoint, number: int, work: Work) -> tuple[Attempt, Sum]:
+        """Ask cohorts until one of them yields a sum."""
+        broadcast = self.strategy.open(checkpoint.state, self._layout, number)
+        tensors = pack(broadcast.tensors)
+        for count in range(1, self.plan.rounds.attempts + 1):
+            cohort = select_cohort(self.plan, self.fleet.sites, number, self._excluded)
+            layout = payload_layout(self.plan, self.strategy, self.task, self._layout, len(cohort), work)
+            header = Header(
+                plan_hash=self.plan_hash,
+                run=checkpoint.run,
+                round=number,
+                attempt=count,
+                work=work,
+                model_hash=model_hash(tensors, broadcast.trains),
+                cohort=cohort,
+                quorum=quorum(self.plan, cohort),
+                words=layout.words,
+                levels=layout.levels,
+                completed=checkpoint.completed,
+            ).serialise()
+            self._tell(AttemptOpened(number, count, cohort))
+            attempt = Attempt(
+                number, count, cohort, layout, self.fleet, self.plan.rounds.deadline, self._tell
+            )
+            try:
+                return attempt, attempt.run(self.new_session(header), header, tensors, broadcast.trains)
+            except AttemptFailed as failure:
+                self._excluded |= failure.culprits
+                self._tell(AttemptLost(number, count, failure.message))
+        raise RunError(
+            f"round {number} found no quorum in {self.plan.rounds.attempts} attempts.",
+            "The rounds before are kept: mend the sites and resume.",
+        )
+
+    def _aggregate(self, sums: Sums, total: Sum) -> Aggregate:
+        updates = {
+            name.removeprefix(names.UPDATE): sums[name] for name in sums if name.startswith(names.UPDATE)
+        }
+        weight = float(sums[names.WEIGHT][0]) / weight_units(self.plan)
+        return Aggregate(updates, weight, len(total.contributors))
+
+    def _record(self, attempt: Attempt, sums: Sums, total: Sum, step_seconds: float) -> RoundRecord:
+        rows = float(sums[names.TRAIN_ROWS][0])
+        return RoundRecord(
+            round=attempt.round,
+            attempt=attempt.number,
+            cohort=attempt.cohort,
+            contributors=total.contributors,
+            train_loss=float(sums[names.TRAIN_LOSS][0]) / LOSS_UNITS / rows if rows else float("nan"),
+            clipped=int(sums[names.CLIPPED][0]),
+            metrics=self.task.metrics(_metric_sums(sums)),
+            bytes_down=attempt.bytes_down,
+            bytes_up=attempt.bytes_up,
+            seconds={**attempt.seconds, "step": step_seconds},
+        )
+
+    def _evaluate(self, checkpoint: Checkpoint) -> Evaluated:
+        attempt, total = self._attempt(checkpoint, self.plan.rounds.count + 1, Work.EVALUATE)
+        sums = _metric_sums(attempt.layout.decode(total.words, len(total.contributors)))
+        return Evaluated(self.task.metrics(sums), self.task.tables(sums), total.contributors)
+
+    def _restore(self) -> Checkpoint:
+        checkpoint = self.store.load()
+        if checkpoint is None:
+            checkpoint = Checkpoint(os.urandom(16), self.plan_hash, self.strategy.init(self.initial))
+            self.store.save(checkpoint)
+        if checkpoint.plan_hash != self.plan_hash:
+            raise RunError("the run in this folder is of another plan.", "Use its plan, or a new folder.")
+        return checkpoint
+
+    @property
+    def _layout(self) -> AdapterLayout:
+        return self.initial.layout
+
+    def _tell(self, event: Event) -> None:
+        for observer in self.observers:
+            observer.notify(event)
+
+
+def _metric_sums(sums: Sums) -> Sums:
+    return {name.removeprefix(names.METRIC): sums[name] for name in sums if name.startswith(names.METRIC)}

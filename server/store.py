@@ -1,0 +1,99 @@
+"""The coordinator's checkpoint: one atomic step from a finished round to the next."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from sealora.models.adapter import pack, unpack
+from sealora.plan.durable import write_durably
+from sealora.protocol.errors import RunError
+from sealora.server.events import RoundRecord
+from sealora.strategies.strategy import State
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a restarted coordinator needs to go on as if it had never stopped."""
+
+    run: bytes
+    """Random id of the run, 16 bytes."""
+    plan_hash: bytes
+    state: State = field(repr=False)
+    history: tuple[RoundRecord, ...] = ()
+
+    @property
+    def round(self) -> int:
+        """The last finished round; 0 at the start."""
+        return self.history[-1].round if self.history else 0
+
+    @property
+    def completed(self) -> tuple[int, int]:
+        """(round, attempt) whose sum became the state; (0, 0) at the start."""
+        return (self.history[-1].round, self.history[-1].attempt) if self.history else (0, 0)
+
+
+class CheckpointStore:
+    """A folder with `progress.json` and the tensors it names.
+
+    A checkpoint takes effect when `progress.json` is renamed into place, after the tensors it names
+    have reached the disk; a crash before leaves the previous checkpoint.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint durably, then remove older tensors. Raises OSError if the disk refuses."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        tensors = pack(checkpoint.state)
+        name = f"round-{checkpoint.round:06d}.safetensors"
+        write_durably(self._folder / name, tensors)
+        progress = {
+            "format": FORMAT,
+            "run": checkpoint.run.hex(),
+            "plan_hash": checkpoint.plan_hash.hex(),
+            "tensors": name,
+            "sha256": hashlib.sha256(tensors).hexdigest(),
+            "history": [asdict(record) for record in checkpoint.history],
+        }
+        write_durably(self._folder / "progress.json", json.dumps(progress, indent=1).encode())
+        for old in self._folder.glob("round-*.safetensors"):
+            if old.name != name:
+                old.unlink()
+
+    def load(self) -> Checkpoint | None:
+        """The last checkpoint, or None if there is none. Raises RunError if it was damaged."""
+        path = self._folder / "progress.json"
+        if not path.exists():
+            return None
+        try:
+            progress = json.loads(path.read_text())
+            tensors = (self._folder / progress["tensors"]).read_bytes()
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(
+                f"the checkpoint {path} cannot be read ({error}).", "Start again in a new folder."
+            ) from None
+        if progress.get("format") != FORMAT:
+            raise RunError(
+                f"the checkpoint {path} has format {progress.get('format')}, this version reads {FORMAT}.",
+                "Resume with the version of Sealora that began the run.",
+            )
+        if hashlib.sha256(tensors).hexdigest() != progress["sha256"]:
+            raise RunError(
+                f"the checkpoint's tensors beside {path} were changed.", "Start again in a new folder."
+            )
+        return Checkpoint(
+            run=bytes.fromhex(progress["run"]),
+            plan_hash=bytes.fromhex(progress["plan_hash"]),
+            state=unpack(tensors),
+            history=tuple(_record(raw) for raw in progress["history"]),
+        )
+
+
+def _record(raw: Mapping[str, object]) -> RoundRecord:
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+    return RoundRecord(**fields)  # type: ignore[arg-type]

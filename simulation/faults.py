@@ -1,0 +1,45 @@
+"""Scripted misfortune: which simulated site is lost or late, in which phase of which attempt."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sealora.plan.settings import SimulationSettings
+from sealora.protocol.keystream import derive_key
+
+PHASES = 5
+"""A lost site vanishes in one of at most this many phases."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """From `phase` on (0 is training) the site is lost, or answers `delay` virtual seconds late."""
+
+    phase: int
+    delay: float = float("inf")
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Faults drawn from a seed at the plan's rates, besides those written down in `script`.
+
+    A fault belongs to (site, round) and befalls the first attempt only, so that a retry can succeed.
+    """
+
+    settings: SimulationSettings = SimulationSettings()
+    seed: int = 0
+    script: Mapping[tuple[str, int], Fault] = field(default_factory=dict)
+
+    def of(self, site: str, round_number: int, attempt: int) -> Fault | None:
+        """The fault that befalls this site in this attempt, if any."""
+        if attempt > 1:
+            return None
+        if (site, round_number) in self.script:
+            return self.script[site, round_number]
+        draw = np.random.default_rng(list(derive_key("sealora/v1/faults", self.seed, site, round_number)))
+        chance, phase = draw.random(), int(draw.integers(PHASES))
+        if chance < self.settings.dropout_rate:
+            return Fault(phase)
+        late = chance < self.settings.dropout_rate + self.settings.straggler_rate
+        return Fault(0, delay=float("inf")) if late else None

@@ -1,0 +1,154 @@
+"""The result of a run as JSON, as tables for people, and as a picture."""
+
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from sealora.models.adapter import Adapter
+from sealora.server.events import Evaluated, RoundRecord
+from sealora.server.metrics_log import finite
+from sealora.simulation.compare import Comparison
+from sealora.simulation.federation import Federation
+
+FORMAT = 1
+
+
+def build_result(
+    federation: Federation,
+    adapter: Adapter,
+    history: Sequence[RoundRecord],
+    evaluated: Evaluated,
+    comparison: Comparison | None,
+    versions: Mapping[str, str],
+) -> dict[str, Any]:
+    """The content of result.json; every figure was counted or measured in this run."""
+    plan = federation.plan
+    answers = sum(len(record.contributors) for record in history)
+    result = {
+        "format": FORMAT,
+        "name": plan.name,
+        "plan_hash": plan.hash,
+        "model_hash": plan.model_hash,
+        "adapter_sha256": adapter.sha256(),
+        "seed": plan.seed,
+        "strategy": plan.strategy.name,
+        "headline": federation.task.headline,
+        "parameters": adapter.layout.parameters,
+        "metrics": evaluated.metrics,
+        "tables": evaluated.tables,
+        "curve": [record.metrics for record in history] + [evaluated.metrics],
+        "train_loss": [record.train_loss for record in history],
+        "sites": {name: _site(federation, name) for name in federation.sites},
+        "comparison": None if comparison is None else {"alone": comparison.alone, "pooled": comparison.pooled},
+        "bytes": {
+            "up_total": sum(record.bytes_up for record in history),
+            "down_total": sum(record.bytes_down for record in history),
+            "up_per_site_and_round": sum(record.bytes_up for record in history) / max(answers, 1),
+            "down_per_site_and_round": sum(record.bytes_down for record in history)
+            / max(sum(len(record.cohort) for record in history), 1),
+        },
+        "seconds_per_round": _phases(history),
+        "peak_rss_bytes": peak_rss(),
+        "versions": dict(versions),
+    }
+    return {key: finite(value) for key, value in result.items()}
+
+
+def peak_rss() -> int:
+    """Largest resident memory of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def final_table(result: Mapping[str, Any]) -> Group:
+    """What a person wants to know at the end."""
+    headline = result["headline"]
+    table = Table(title=f"Result of {result['name']}", title_justify="left", caption_justify="left")
+    for column in ("model", headline, "macro F1", "AUROC", "loss"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for name, metrics in _rows(result):
+        figures = [metrics.get(key) for key in (headline, "macro_f1", "auroc", "loss")]
+        table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in figures))
+    lines = [table]
+    if verdict := worth_it(result):
+        return Group(*lines, Text(verdict, style="bold"))
+    return Group(*lines)
+
+
+def worth_it(result: Mapping[str, Any]) -> str:
+    """One sentence on what the sites gain by federating; empty without a comparison."""
+    if result["comparison"] is None:
+        return ""
+    headline = result["headline"]
+    federated = result["metrics"][headline]
+    alone = [metrics[headline] for metrics in result["comparison"]["alone"].values()]
+    better = sum(federated > value for value in alone)
+    return (
+        f"Is federation worth it? {headline} is {100 * (federated - fmean(alone)):+.1f} points against the mean "
+        f"site alone, better than {better} of {len(alone)} sites' own models, and "
+        f"{100 * (federated - result['comparison']['pooled'][headline]):+.1f} points against pooling all data."
+    )
+
+
+def save_learning_curve(path: Path, result: Mapping[str, Any]) -> None:
+    """The headline metric by round, with the comparison's levels if there is one."""
+    headline = result["headline"]
+    curve = [metrics[headline] for metrics in result["curve"]]
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(range(len(curve)), curve, marker="o", color="#1f5fa8", label="federated", zorder=3)
+    if result["comparison"] is not None:
+        alone = [metrics[headline] for metrics in result["comparison"]["alone"].values()]
+        axes.axhspan(min(alone), max(alone), color="#c9c9c9", alpha=0.4, label="sites alone, worst to best")
+        axes.axhline(fmean(alone), color="#707070", linestyle="--", label="mean site alone")
+        axes.axhline(result["comparison"]["pooled"][headline], color="#2a7d3c", linestyle=":", label="all data pooled")
+    axes.set(xlabel="round", ylabel=f"{headline} on all sites' test rows", title=result["name"])
+    axes.set_xticks(range(0, len(curve), max(1, len(curve) // 10)))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+
+
+def _rows(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    headline = result["headline"]
+    rows: list[tuple[str, Mapping[str, Any]]] = []
+    if result["comparison"] is not None:
+        ordered = sorted(result["comparison"]["alone"].items(), key=lambda item: item[1][headline])
+        keys = ordered[0][1]
+        means = {key: fmean(metrics[key] for _, metrics in ordered if metrics[key] is not None) for key in keys}
+        rows += [
+            (f"alone, worst ({ordered[0][0]})", ordered[0][1]),
+            ("alone, mean of sites", means),
+            (f"alone, best ({ordered[-1][0]})", ordered[-1][1]),
+        ]
+    sites = {name: site["metrics"] for name, site in result["sites"].items()}
+    worst = min(sites, key=lambda name: sites[name][headline])
+    rows += [("federated", result["metrics"]), (f"federated, on its worst site ({worst})", sites[worst])]
+    if result["comparison"] is not None:
+        rows.append(("all data pooled", result["comparison"]["pooled"]))
+    return rows
+
+
+def _site(federation: Federation, name: str) -> dict[str, Any]:
+    site = federation.sites[name]
+    sums = {part: counts.astype(float) for part, counts in site.metrics.items()}
+    return {
+        "train_rows": len(site.data.train),
+        "test_rows": len(site.data.test),
+        "metrics": federation.task.metrics(sums),
+        "cleaning": site.data.report.to_dict(),
+    }
+
+
+def _phases(history: Sequence[RoundRecord]) -> dict[str, float]:
+    """Mean seconds of each phase over the rounds."""
+    phases = {phase for record in history for phase in record.seconds}
+    return {phase: fmean(record.seconds.get(phase, 0.0) for record in history) for phase in sorted(phases)}

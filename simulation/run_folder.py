@@ -1,0 +1,91 @@
+"""The run folder, format 1: what a run leaves behind, and where.
+
+    run.json                 format, versions, when it was begun
+    plan.toml                the plan as it was given
+    plan.json                the plan with every default, without the simulation's freedom to change
+    adapter/                 the result in PEFT format
+    result.json              metrics, bytes, seconds, hashes
+    metrics.jsonl            one line a round
+    events.jsonl             one line an event
+    learning_curve.png, split.png
+    tensorboard/             the same figures for TensorBoard
+    state/                   checkpoint, site memories, finished comparisons
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sealora.plan.durable import write_durably
+from sealora.plan.loader import Plan
+from sealora.protocol.errors import UsageError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run's files; `create` and `open` check what is there."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, plan: Plan, versions: dict[str, str]) -> "RunFolder":
+        """A new run folder. Raises UsageError if something is there already."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UsageError(
+                f"{path} is not empty.", "Choose another --out, or add --resume to go on with the run in it."
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        folder = cls(path)
+        folder.write_json("plan.json", plan.model_dump(mode="json", by_alias=True))
+        began = datetime.now(UTC).isoformat(timespec="seconds")
+        folder.write_json("run.json", {"format": FORMAT, "began": began, "versions": versions})
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """A folder that holds a run. Raises UsageError if it does not, or is of another format."""
+        run = path / "run.json"
+        try:
+            form = json.loads(run.read_text())["format"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UsageError(f"{path} holds no run.", "Name the folder that `sealora simulate --out` made.") from None
+        if form != FORMAT:
+            raise UsageError(
+                f"{path} has run-folder format {form}, this version reads {FORMAT}.",
+                "Use the version of Sealora that made it.",
+            )
+        return cls(path)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the run, every default written out."""
+        return Plan.from_settings(Plan.model_validate_json((self.path / "plan.json").read_text(), strict=False))
+
+    @property
+    def adapter(self) -> Path:
+        """The result in PEFT format."""
+        return self.path / "adapter"
+
+    @property
+    def state(self) -> Path:
+        """Checkpoint and site memories."""
+        return self.path / "state"
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The content of result.json. Raises UsageError if the run is not finished."""
+        try:
+            result: dict[str, Any] = json.loads((self.path / "result.json").read_text())
+        except FileNotFoundError:
+            raise UsageError(
+                f"the run in {self.path} is not finished.", "Go on with `sealora simulate --resume`."
+            ) from None
+        return result
+
+    def write_json(self, name: str, content: object) -> None:
+        """Write a JSON file whole."""
+        write_durably(self.path / name, json.dumps(content, indent=2).encode() + b"\n")

@@ -1,0 +1,122 @@
+"""A whole simulated run: from a plan to a run folder."""
+
+import platform
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from sealora.models import lora
+from sealora.plan.loader import Plan
+from sealora.protocol.plain import PlainCoordinatorHalf
+from sealora.server.events import Event, Observer, RoundDone, RoundRecord, RunStarted
+from sealora.server.loop import Coordinator
+from sealora.server.metrics_log import EventLog, MetricsLog
+from sealora.server.progress import ProgressBar
+from sealora.server.store import CheckpointStore
+from sealora.server.tensorboard import TensorBoardLog
+from sealora.simulation.compare import Comparison, compare
+from sealora.simulation.faults import Faults
+from sealora.simulation.federation import Federation, assemble
+from sealora.simulation.fleet import InProcessFleet
+from sealora.simulation.report import build_result, save_learning_curve
+from sealora.simulation.run_folder import RunFolder
+from sealora.simulation.split_picture import save_split_picture, split_table
+
+PACKAGES = ("sealora", "torch", "transformers", "peft", "numpy", "cryptography")
+
+
+def simulate(
+    plan: Plan, out: Path, *, resume: bool = False, with_comparison: bool = False, console: Console | None = None
+) -> dict[str, Any]:
+    """Run a plan's sites and coordinator in this process and leave everything in `out`.
+
+    Returns the content of result.json. Raises UsageError before anything is started, RunError if a
+    round cannot be completed; finished rounds are then kept and `resume` goes on after them.
+    """
+    console = console or Console(quiet=True)
+    known = versions()
+    folder = _folder(plan, out, resume, known)
+    with console.status("Starting") as status:
+        federation = assemble(plan, folder.state / "sites", lambda what: status.update(what))
+    _show_split(federation, folder, console)
+    recorder = _Recorder()
+    with ExitStack() as stack:
+        bar = stack.enter_context(ProgressBar(console, federation.task.headline))
+        log, events = MetricsLog(folder.path / "metrics.jsonl"), EventLog(folder.path / "events.jsonl")
+        board = TensorBoardLog(folder.path / "tensorboard")
+        coordinator = _coordinator(federation, folder, (recorder, log, events, board, bar))
+        adapter, evaluated = coordinator.run()
+    lora.save(adapter, federation.trainer.model, folder.adapter)
+    comparison = _compare(federation, folder, console) if with_comparison else None
+    result = build_result(federation, adapter, recorder.history, evaluated, comparison, known)
+    save_learning_curve(folder.path / "learning_curve.png", result)
+    folder.write_json("result.json", result)
+    return result
+
+
+def versions() -> dict[str, str]:
+    """Versions that decide a run's numbers."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+@dataclass
+class _Recorder:
+    """Keeps the history of all rounds, those before a restart included."""
+
+    history: tuple[RoundRecord, ...] = ()
+
+    def notify(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self.history = event.history
+        elif isinstance(event, RoundDone):
+            self.history = (*self.history, event.record)
+
+
+def _folder(plan: Plan, out: Path, resume: bool, known: dict[str, str]) -> RunFolder:
+    if resume and (out / "run.json").exists():
+        return RunFolder.open(out)
+    return RunFolder.create(out, plan, known)
+
+
+def _coordinator(federation: Federation, folder: RunFolder, observers: tuple[Observer, ...]) -> Coordinator:
+    plan = federation.plan
+    handlers = {name: site.handle for name, site in federation.sites.items()}
+    return Coordinator(
+        plan=plan,
+        plan_hash=federation.contract.plan_hash,
+        task=federation.task,
+        strategy=federation.contract.strategy,
+        initial=federation.initial,
+        fleet=InProcessFleet(handlers, Faults(plan.simulation, plan.seed)),
+        store=CheckpointStore(folder.state),
+        new_session=PlainCoordinatorHalf,
+        observers=observers,
+    )
+
+
+def _show_split(federation: Federation, folder: RunFolder, console: Console) -> None:
+    counts = {name: site.data.report.labels for name, site in federation.sites.items()}
+    labels = federation.plan.task.labels
+    console.print(split_table(counts, labels))
+    save_split_picture(folder.path / "split.png", counts, labels)
+    for name, site in federation.sites.items():
+        for warning in site.data.report.warnings:
+            console.print(f"[yellow]{name}[/]: {warning}")
+
+
+def _compare(federation: Federation, folder: RunFolder, console: Console) -> Comparison:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Comparing", total=None)
+
+        def tell(name: str, done: int, total: int) -> None:
+            what = f"Comparing: {name}" if name else "Comparing"
+            progress.update(task, description=what, completed=done, total=total)
+            if not console.is_terminal and name:
+                console.print(f"{what} ({done}/{total} rows done)")
+
+        return compare(federation, folder.state / "compare", tell)
