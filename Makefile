@@ -26,13 +26,13 @@ demo: $(VENV)/run.stamp ## Fine-tune across simulated sites with secure aggregat
 	@$(BIN)/sealora demo
 
 test: $(VENV)/dev.stamp ## Run the whole test suite
-	$(PYTEST) $(PARALLEL) -m "not soak"
+	$(PYTEST) $(PARALLEL) -m "not soak" $(PYTEST_FLAGS)
 
 test-fast: $(VENV)/dev.stamp ## Run the tests that take less than a second each
-	$(PYTEST) $(PARALLEL) -m "not slow and not soak"
+	$(PYTEST) $(PARALLEL) -m "not slow and not soak" $(PYTEST_FLAGS)
 
 test-soak: $(VENV)/dev.stamp ## Run the long fuzzing and random kills
-	$(PYTEST) -m soak
+	$(PYTEST) -m soak $(PYTEST_FLAGS)
 
 check: $(VENV)/dev.stamp ## Check formatting, lint, types and the layers of the architecture
 	$(BIN)/ruff format --check .
