@@ -72,15 +72,13 @@ def test_full_lanes_stay_beside_empty_ones(contributors: int, bits: int, filled:
 
 
 @pytest.mark.parametrize(
-    ("contributors", "lanes", "levels"), [(27, 3, 65535), (28, 3, 65535), (40, 3, 65535)]
+    ("contributors", "lanes", "levels"),
+    [(1, 4, 65535), (2, 3, 65535), (40, 3, 65535), (41, 3, 64444), (200, 2, 65535), (65536, 2, 65535)],
 )
-def test_sixteen_bits_for_a_few_dozen_sites_take_three_lanes(
-    contributors: int, lanes: int, levels: int
-) -> None:
-    layout = Layout((Segment("x", 3, 1.0),), contributors, 16)
-    assert layout.lanes_used == lanes
-    assert levels * 7 // 8 <= layout.levels <= levels
-    assert layout.words == 1
+def test_sixteen_bit_values_share_words(contributors: int, lanes: int, levels: int) -> None:
+    """Forty-one sites give up a few levels for a third lane; two hundred would have to give up too many."""
+    layout = Layout((Segment("x", 12, 1.0),), contributors, 16)
+    assert (layout.lanes_used, layout.levels, layout.words) == (lanes, levels, 12 // lanes)
 
 
 @pytest.mark.parametrize("contributors", [0, -1, 2**48])
