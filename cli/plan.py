@@ -88,7 +88,7 @@ def _rows(expected: "Forecast") -> list[tuple[str, str]]:
     return [
         (
             "parameters",
-            f"{expected.parameters_trained:,} trained; the base has {expected.base_parameters:,} and embeddings",
+            f"{expected.parameters_trained:,} trained; {expected.base_parameters:,} in the base's layers",
         ),
         ("upload", f"{expected.words:,} words, {_size(expected.bytes_up)} per site and round"),
         ("download", f"{_size(expected.bytes_down)} per site and round"),

@@ -24,9 +24,11 @@ from sealora.protocol.settings import Settings
 
 MAX_BYTES = 1_000_000
 """Larger files are no plans."""
+MAX_DOTS = 3000
+"""Dots in one line: the time that a dotted key takes grows with their square."""
 
 _MODEL_HASH = re.compile(r"[0-9a-f]{64}")
-_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
 class Plan(PlanSettings):
@@ -39,8 +41,11 @@ class Plan(PlanSettings):
     @classmethod
     def from_text(cls, text: str, name: str = "plan.toml") -> Self:
         """The plan that a TOML text holds; `name` stands for the file in messages. Raises PlanError."""
-        table = _parse(text, name)
-        return cls._from_table(table, name, locate(text))
+        try:
+            table = _parse(text, name)
+            return cls._from_table(table, name, locate(text))
+        except RecursionError:
+            raise PlanError(f"{name}: nested too deeply to be a plan.") from None
 
     @classmethod
     def from_settings(cls, settings: PlanSettings, name: str = "plan") -> Self:
@@ -149,15 +154,19 @@ def _read(path: Path) -> str:
 
 
 def _parse(text: str, name: str) -> dict[str, Any]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") > MAX_DOTS:
+            raise PlanError(f"{name}:{number}: more than {MAX_DOTS:,} dots in a line.", "Break the line.")
     try:
         return tomllib.loads(text)
-    except RecursionError:
-        raise PlanError(f"{name}: nested too deeply to be a plan.") from None
     except ValueError as error:  # TOMLDecodeError, or an integer of more digits than Python reads
-        reason = str(error)
-        position = _POSITION.search(reason)
-        line = position[1] if position else None
-        where = f"{name}:{line}" if line else name
-        column = f" (column {position[2]})" if position and line else ""
-        reason = _POSITION.sub("", reason)
-        raise PlanError(f"{where}: not valid TOML: {reason}{column}.") from None
+        reason = _POSITION.sub("", str(error))
+        raise PlanError(f"{_place(name, text, str(error))}: not valid TOML: {reason}.") from None
+
+
+def _place(name: str, text: str, reason: str) -> str:
+    """`name:line` of a TOMLDecodeError, which states its position in words only (until Python 3.14)."""
+    found = _POSITION.search(reason)
+    if found is None:
+        return name
+    return f"{name}:{found[1] or len(text.splitlines()) or 1}"

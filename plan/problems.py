@@ -45,8 +45,8 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     """A remedy that offers the nearest known word, or else all of them."""
     near = get_close_matches(word[:100], known, n=1)
     if near:
-        return f"Did you mean '{near[0]}'?"
-    return f"Known: {', '.join(known)}."
+        return f"Did you mean '{printable(near[0])}'?"
+    return f"Known: {printable(', '.join(known), 400)}."
 
 
 def raise_for(problems: Iterable[Problem], name: str, lines: Mapping[Key, int]) -> None:

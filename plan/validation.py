@@ -96,7 +96,12 @@ def _kind(wanted: str) -> Callable[[ErrorDetails], Explanation]:
 
 
 def _bound(words: str, limit: str) -> Callable[[ErrorDetails], Explanation]:
-    return lambda details: (f"must be {words} {details['ctx'][limit]}, not {_show(details['input'])}.", "")
+    def explain(details: ErrorDetails) -> Explanation:
+        value = details["ctx"][limit]
+        shown = f"{value:g}" if isinstance(value, float) else value
+        return f"must be {words} {shown}, not {_show(details['input'])}.", ""
+
+    return explain
 
 
 _EXPLANATIONS: dict[str, Callable[[ErrorDetails], Explanation]] = {

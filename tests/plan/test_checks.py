@@ -1,0 +1,112 @@
+"""Cross-checks: one row for each combination that cannot be run, or that deserves a word."""
+
+import pytest
+
+from sealora.plan.loader import Plan
+from sealora.protocol.errors import PlanError
+
+HEAD = {"schema": 1, "model": {"name": "m"}, "task": {"labels": ["a", "b"]}}
+BASE = Plan.from_text('schema = 1\nmodel.name = "m"\ntask.labels = ["a", "b"]')
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "words"),
+    [
+        ({"task": {"labels": []}}, "task.labels", "0 of at least 2"),
+        ({"task": {"labels": ["a"]}}, "task.labels", "1 of at least 2"),
+        ({"task": {"labels": [], "multi_label": True}}, "task.labels", "0 of at least 1"),
+        ({"task": {"labels": ["a", "b", "a"]}}, "task.labels[2]", "twice"),
+        ({"task": {"labels": ["a", " "]}}, "task.labels[1]", "empty"),
+        ({"task": {"labels": ["a", "b|c"], "multi_label": True}}, "task.labels[1]", "separates"),
+        ({"task": {"name": "clasification"}}, "task.name", "Did you mean 'classification'?"),
+        ({"strategy": {"name": "fedavgg"}}, "strategy.name", "Did you mean 'fedavg"),
+        ({"data": {"label_map": {"0": "A"}}}, "data.label_map.0", "no label of the task. Known: a, b."),
+        (
+            {"task": {"multi_label": True}, "data": {"label_map": {"0": "a|c"}}},
+            "data.label_map.0",
+            "no label of the task",
+        ),
+        ({"data": {"label_column": "text"}}, "data.label_column", "is the text column too"),
+        ({"data": {"filter_column": "x"}}, "data.filter_column", "Set data.filter_value"),
+        ({"training": {"microbatch_size": 5}}, "training.microbatch_size", "Use one of 4, 2, 1."),
+        ({"training": {"microbatch_size": 32}}, "training.microbatch_size", "Use one of 16, 8, 4, 2, 1."),
+        ({"training": {"momentum": 0.9}}, "training.momentum", 'set optimizer = "sgd"'),
+        ({"lora": {"target_modules": ["q", "q"]}}, "lora.target_modules[1]", "repeated"),
+        ({"lora": {"target_modules": [""]}}, "lora.target_modules[0]", "empty"),
+        ({"simulation": {"partition": "natural"}}, "simulation.partition", "Set partition_column"),
+        (
+            {"simulation": {"partition": "dirichlet"}, "task": {"multi_label": True}},
+            "simulation.partition",
+            "single labels",
+        ),
+        ({"simulation": {"sites": 4}, "cohort": {"size": 5}}, "cohort.size", "cannot be drawn from 4"),
+        ({"cohort": {"size": 100_001}}, "cohort.size", "at most 100,000 sites"),
+        ({"strategy": {"weight_cap": 2**51}}, "strategy.weight_cap", "not exact"),
+    ],
+)
+def test_impossible_combinations(change, key, words):
+    with pytest.raises(PlanError) as caught:
+        BASE.replace(**change)
+    (line,) = str(caught.value).split("\n")
+    assert line.startswith(f"plan: {key}: ")
+    assert words in line
+
+
+def test_a_sum_that_does_not_fit_its_words():
+    with pytest.raises(PlanError, match=r"cohort\.size: a sum over .* Use fewer sites"):
+        BASE.replace(cohort={"size": 2**48})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task": {"labels": ["a"], "multi_label": True}},
+        {"task": {"labels": ["a", "b|c"]}},
+        {"task": {"multi_label": True}, "data": {"label_map": {"0": "a|b"}}},
+        {"training": {"microbatch_size": 16}},
+        {"training": {"momentum": 0.9, "optimizer": "sgd"}},
+        {"training": {"warmup_fraction": 0.1}},
+        {"cohort": {"size": 5}, "simulation": {"sites": 5}},
+        {"cohort": {"size": 100}},
+        {"simulation": {"partition": "natural", "partition_column": "ward"}, "cohort": {"size": 30}},
+        {
+            "simulation": {"sites": 3, "partition": "natural", "partition_column": "ward"},
+            "cohort": {"size": 30},
+        },
+    ],
+)
+def test_combinations_that_are_fine(change):
+    assert BASE.replace(**change).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "words"),
+    [
+        (
+            {"simulation": {"partition_column": "ward"}},
+            "simulation.partition_column",
+            'without partition = "natural"',
+        ),
+        (
+            {"simulation": {"dirichlet_alpha": 0.1}},
+            "simulation.dirichlet_alpha",
+            'without partition = "dirichlet"',
+        ),
+        ({"simulation": {"size_rule": "square"}}, "simulation.size_rule", 'without partition = "size"'),
+        ({"data": {"filter_value": "x"}}, "data.filter_value", "without a filter_column"),
+        ({"model": {"name": "bundled:x", "revision": "v1"}}, "model.revision", "without a hub's model"),
+        ({"codec": {"range": 2, "clip": 1}}, "codec.range", "wastes resolution"),
+        ({"cohort": {"quorum": 0.9}, "simulation": {"dropout_rate": 0.2}}, "cohort.quorum", "only 80%"),
+        ({"model": {"device": "cpu", "dtype": "bfloat16"}}, "model.dtype", "slower on a CPU"),
+    ],
+)
+def test_doubtful_combinations(change, key, words):
+    (line,) = BASE.replace(**change).warnings
+    assert line.startswith(f"plan: {key}: ")
+    assert words in line
+
+
+def test_warnings_have_lines():
+    plan = Plan.from_text('schema = 1\nmodel.name = "m"\ntask.labels = ["a", "b"]\n\ndata.filter_value = "x"')
+    assert plan.warnings == ("plan.toml:5: data.filter_value: has no effect without a filter_column.",)
+    assert plan.with_model_hash("0" * 64).warnings == plan.warnings

@@ -1,0 +1,74 @@
+"""Forecasts: sizes are those of real payloads, times follow from arithmetic."""
+
+import numpy as np
+import pytest
+
+from sealora.models.adapter import AdapterLayout, TensorSpec, pack
+from sealora.plan.forecast import flops, forecast, measure_flops, safetensors_bytes
+from sealora.plan.loader import Plan
+
+LAYOUT = AdapterLayout(
+    (
+        TensorSpec("encoder.a", (8, 384), "A"),
+        TensorSpec("encoder.b", (384, 8), "B"),
+        TensorSpec("encoder.frozen", (5, 7), kind="frozen"),
+        TensorSpec("head.bias", (2,)),
+        TensorSpec("kopf.größe", (3, 384)),
+    ),
+    rank=8,
+)
+PLAN = Plan.from_text('schema = 1\nmodel.name = "m"\ntask.labels = ["a", "b"]\ntask.max_length = 10')
+
+
+def predicted(**changes):
+    plan = PLAN.replace(**changes)
+    return forecast(plan, 1e9, adapter=lambda _: LAYOUT, base_parameters=lambda _: 1000)
+
+
+@pytest.mark.parametrize("names", [(), ("a",), ("a", "bb"), tuple("abcdefg")])
+def test_the_download_is_what_pack_writes(names):
+    layout = AdapterLayout(tuple(TensorSpec(name, (3, len(name))) for name in names), rank=1)
+    tensors = {spec.name: np.zeros(spec.shape, np.float32) for spec in layout.specs}
+    assert safetensors_bytes(layout) == len(pack(tensors))
+
+
+def test_the_download_with_names_outside_ascii():
+    tensors = {spec.name: np.zeros(spec.shape, np.float32) for spec in LAYOUT.specs}
+    assert safetensors_bytes(LAYOUT) == len(pack(tensors))
+
+
+def test_only_shared_tensors_are_sent():
+    found = predicted()
+    assert found.parameters == 2 * 8 * 384 + 35 + 2 + 3 * 384
+    assert found.parameters_trained == found.parameters - 35
+    assert found.bytes_up == 8 * found.words
+    assert found.words > found.parameters_trained / 4
+
+
+def test_fewer_bits_and_larger_cohorts_change_the_upload():
+    assert (
+        predicted(codec={"value_bits": 8}).words < predicted().words < predicted(cohort={"size": 1000}).words
+    )
+
+
+def test_sites_are_the_cohort_or_all():
+    assert predicted(simulation={"sites": 5}).sites == 5
+    assert predicted(cohort={"size": 3}).sites == 3
+
+
+def test_time_is_operations_over_speed():
+    # 1000 assumed rows of 10 tokens: 800 trained at 4, 200 tested at 2 FLOPs a parameter.
+    assert flops(PLAN, 1000, 1000) == pytest.approx(10 * 1000 * (800 * 4 + 200 * 2))
+    found = predicted(rounds={"count": 5})
+    assert found.seconds_per_round == pytest.approx(3.6e7 / 0.5e9)
+    assert found.seconds == pytest.approx(found.seconds_per_round * 8 * 5)
+    assert found.assumption == "1,000 rows of 10 tokens at a site, at 50% of 1 GFLOP/s"
+
+
+def test_known_rows_are_shared_out():
+    assert predicted(data={"rows": 400}).assumption.startswith("50 rows")
+    assert predicted(training={"epochs": 2}).seconds == pytest.approx(predicted().seconds * 68 / 36)
+
+
+def test_the_machine_is_measured():
+    assert 1e6 < measure_flops(1, side=64, seconds=0.01) < 1e15
