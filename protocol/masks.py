@@ -18,7 +18,7 @@ from sealora.protocol.keys import KEY_BYTES
 CHUNK_WORDS = 1 << 14
 """Words masked at a time: 128 KiB of words, of zeros and of keystream stay in the second-level cache."""
 KEYS_AT_ONCE = 1024
-"""Encryptors open at once on each thread, under 1 KiB each; more keys are taken in turns."""
+"""Encryptors open at once on each thread, about 1 KiB each; more keys are taken in turns."""
 WORD_BYTES = 8
 BLOCK_BYTES = 16
 
