@@ -1,4 +1,33 @@
-"""Sealora: federated LoRA fine-tuning with secure aggregation and differential privacy."""
+"""Sealora: federated LoRA fine-tuning with secure aggregation and differential privacy.
+
+import sealora
+
+plan = sealora.Plan.load("plan.toml")
+run = sealora.simulate(plan, "runs/first")
+print(run.metrics, run.predict(["A delight from start to finish."]))
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__"]
+__all__ = ["Plan", "Run", "SealoraError", "__version__", "simulate"]
+
+if TYPE_CHECKING:
+    from sealora.plan.loader import Plan
+    from sealora.protocol.errors import SealoraError
+    from sealora.run import Run, simulate
+
+_HOMES = {
+    "Plan": "sealora.plan.loader",
+    "Run": "sealora.run",
+    "SealoraError": "sealora.protocol.errors",
+    "simulate": "sealora.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that `import sealora` and `sealora --help` stay quick."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sealora' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

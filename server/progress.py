@@ -3,7 +3,14 @@
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from sealora.server.events import (
     AttemptLost,
@@ -64,9 +71,13 @@ class ProgressBar:
                 if event.phase == "train":
                     self._progress.update(self._run, advance=1)
             case SiteRefused():
-                self._progress.console.print(f"[yellow]{event.site}[/] refused ({event.reason}): {event.text}")
+                self._progress.console.print(
+                    f"[yellow]{event.site}[/] refused ({event.reason}): {event.text}"
+                )
             case AttemptLost():
-                self._progress.console.print(f"[yellow]Round {event.round}, attempt {event.attempt}[/]: {event.reason}")
+                self._progress.console.print(
+                    f"[yellow]Round {event.round}, attempt {event.attempt}[/]: {event.reason}"
+                )
             case RoundDone():
                 self._done(event)
             case Evaluated():

@@ -47,7 +47,9 @@ def build_result(
         "curve": [record.metrics for record in history] + [evaluated.metrics],
         "train_loss": [record.train_loss for record in history],
         "sites": {name: _site(federation, name) for name in federation.sites},
-        "comparison": None if comparison is None else {"alone": comparison.alone, "pooled": comparison.pooled},
+        "comparison": None
+        if comparison is None
+        else {"alone": comparison.alone, "pooled": comparison.pooled},
         "bytes": {
             "up_total": sum(record.bytes_up for record in history),
             "down_total": sum(record.bytes_down for record in history),
@@ -109,7 +111,9 @@ def save_learning_curve(path: Path, result: Mapping[str, Any]) -> None:
         alone = [metrics[headline] for metrics in result["comparison"]["alone"].values()]
         axes.axhspan(min(alone), max(alone), color="#c9c9c9", alpha=0.4, label="sites alone, worst to best")
         axes.axhline(fmean(alone), color="#707070", linestyle="--", label="mean site alone")
-        axes.axhline(result["comparison"]["pooled"][headline], color="#2a7d3c", linestyle=":", label="all data pooled")
+        axes.axhline(
+            result["comparison"]["pooled"][headline], color="#2a7d3c", linestyle=":", label="all data pooled"
+        )
     axes.set(xlabel="round", ylabel=f"{headline} on all sites' test rows", title=result["name"])
     axes.set_xticks(range(0, len(curve), max(1, len(curve) // 10)))
     axes.grid(alpha=0.3)
@@ -123,7 +127,9 @@ def _rows(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     if result["comparison"] is not None:
         ordered = sorted(result["comparison"]["alone"].items(), key=lambda item: item[1][headline])
         keys = ordered[0][1]
-        means = {key: fmean(metrics[key] for _, metrics in ordered if metrics[key] is not None) for key in keys}
+        means = {
+            key: fmean(metrics[key] for _, metrics in ordered if metrics[key] is not None) for key in keys
+        }
         rows += [
             (f"alone, worst ({ordered[0][0]})", ordered[0][1]),
             ("alone, mean of sites", means),

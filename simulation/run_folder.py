@@ -1,15 +1,15 @@
 """The run folder, format 1: what a run leaves behind, and where.
 
-    run.json                 format, versions, when it was begun
-    plan.toml                the plan as it was given
-    plan.json                the plan with every default, without the simulation's freedom to change
-    adapter/                 the result in PEFT format
-    result.json              metrics, bytes, seconds, hashes
-    metrics.jsonl            one line a round
-    events.jsonl             one line an event
-    learning_curve.png, split.png
-    tensorboard/             the same figures for TensorBoard
-    state/                   checkpoint, site memories, finished comparisons
+run.json                 format, versions, when it was begun
+plan.toml                the plan as it was given
+plan.json                the plan with every default, without the simulation's freedom to change
+adapter/                 the result in PEFT format
+result.json              metrics, bytes, seconds, hashes
+metrics.jsonl            one line a round
+events.jsonl             one line an event
+learning_curve.png, split.png
+tensorboard/             the same figures for TensorBoard
+state/                   checkpoint, site memories, finished comparisons
 """
 
 import json
@@ -52,7 +52,9 @@ class RunFolder:
         try:
             form = json.loads(run.read_text())["format"]
         except (OSError, ValueError, KeyError, TypeError):
-            raise UsageError(f"{path} holds no run.", "Name the folder that `sealora simulate --out` made.") from None
+            raise UsageError(
+                f"{path} holds no run.", "Name the folder that `sealora simulate --out` made."
+            ) from None
         if form != FORMAT:
             raise UsageError(
                 f"{path} has run-folder format {form}, this version reads {FORMAT}.",
@@ -63,7 +65,9 @@ class RunFolder:
     @property
     def plan(self) -> Plan:
         """The plan of the run, every default written out."""
-        return Plan.from_settings(Plan.model_validate_json((self.path / "plan.json").read_text(), strict=False))
+        return Plan.from_settings(
+            Plan.model_validate_json((self.path / "plan.json").read_text(), strict=False)
+        )
 
     @property
     def adapter(self) -> Path:

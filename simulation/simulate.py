@@ -31,7 +31,12 @@ PACKAGES = ("sealora", "torch", "transformers", "peft", "numpy", "cryptography")
 
 
 def simulate(
-    plan: Plan, out: Path, *, resume: bool = False, with_comparison: bool = False, console: Console | None = None
+    plan: Plan,
+    out: Path,
+    *,
+    resume: bool = False,
+    with_comparison: bool = False,
+    console: Console | None = None,
 ) -> dict[str, Any]:
     """Run a plan's sites and coordinator in this process and leave everything in `out`.
 

@@ -1,0 +1,136 @@
+"""Runs through Python: start one, load a finished one, predict and evaluate with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sealora.client.torch_trainer import TorchTrainer
+from sealora.models import lora
+from sealora.models.adapter import Adapter
+from sealora.models.base import Base, load_base
+from sealora.models.cleaning import CleaningReport, clean
+from sealora.models.settings import DataSettings
+from sealora.models.table import read_table
+from sealora.models.task import Example, Task, load_task
+from sealora.plan.loader import Plan, load
+from sealora.protocol.errors import UsageError
+from sealora.simulation.run_folder import RunFolder
+from sealora.simulation.simulate import simulate as run_simulation
+
+
+def simulate(
+    plan: Plan | str | Path,
+    out: str | Path,
+    *,
+    rounds: int | None = None,
+    seed: int | None = None,
+    resume: bool = False,
+    compare: bool = False,
+    console: Console | None = None,
+) -> "Run":
+    """Run a plan's sites and coordinator in this process; returns the finished run.
+
+    Parameters: `plan` is a Plan or the path of one; `out` a folder that is new or empty, unless
+    `resume`; `rounds` and `seed` replace the plan's; `compare` also trains each site alone and all
+    data pooled; `console` shows progress (nothing is printed by default).
+    Raises: PlanError, DataError, ModelError or UsageError before anything is started; RunError if a
+    round cannot be completed (finished rounds are kept, `resume` goes on).
+    """
+    plan = plan if isinstance(plan, Plan) else load(plan)
+    changes: dict[str, object] = {}
+    if rounds is not None:
+        changes["rounds"] = {"count": rounds}
+    if seed is not None:
+        changes["seed"] = seed
+    plan = plan.replace(**changes) if changes else plan
+    run_simulation(plan, Path(out), resume=resume, with_comparison=compare, console=console)
+    return Run.load(out)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read from its folder."""
+
+    folder: RunFolder
+    plan: Plan
+    result: dict[str, Any]
+    """The content of result.json."""
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Run":
+        """Read a run folder. Raises UsageError if it holds no finished run."""
+        folder = RunFolder.open(Path(path))
+        return cls(folder, folder.plan, folder.result)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Metrics of the final model on all sites' test rows."""
+        metrics: dict[str, float] = self.result["metrics"]
+        return metrics
+
+    @property
+    def adapter_path(self) -> Path:
+        """The adapter in PEFT format: `peft.PeftModel.from_pretrained(base, path)` loads it."""
+        return self.folder.adapter
+
+    def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """One prediction for each text: label and scores. Raises ModelError if the base cannot be had."""
+        if not texts:
+            return []
+        tokens = self._base.tokenizer(
+            list(texts), truncation=True, max_length=self.plan.task.max_length, verbose=False
+        )["input_ids"]
+        examples = [Example(tuple(row), None) for row in tokens]
+        return self._trainer.predict(self._adapter.tensors, examples)
+
+    def evaluate(self, data: str | Path, **columns: Any) -> "Evaluation":
+        """Metrics on a labelled file or folder; `columns` replaces keys of the plan's [data].
+
+        Raises DataError if the table cannot be used.
+        """
+        chosen = {**self.plan.data.model_dump(), "filter_column": "", "filter_value": "", **columns}
+        settings = DataSettings(**chosen)
+        table = read_table(settings, str(data))
+        rows, report = clean(table, settings, self._task, self._base.tokenizer)
+        sums = self._trainer.evaluate(
+            self._adapter.tensors, [Example(row.tokens, row.target) for row in rows]
+        )
+        totals = {name: counts.astype(float) for name, counts in sums.items()}
+        return Evaluation(self._task.metrics(totals), self._task.tables(totals), report)
+
+    @cached_property
+    def _task(self) -> Task:
+        return load_task(self.plan.task)
+
+    @cached_property
+    def _base(self) -> Base:
+        return load_base(self.plan.model, self._task)
+
+    @cached_property
+    def _trainer(self) -> TorchTrainer:
+        return TorchTrainer(
+            self._base, self._task, self.plan.lora, self.plan.training, self.plan.rounds.count
+        )
+
+    @cached_property
+    def _adapter(self) -> Adapter:
+        adapter = lora.load(self._trainer.layout, self.folder.adapter)
+        if adapter.sha256() != self.result["adapter_sha256"]:
+            raise UsageError(
+                f"the adapter in {self.folder.adapter} is not the one that this run made.",
+                "Restore the run folder, or load the adapter with peft.",
+            )
+        return adapter
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a run's model does on a table: metrics, details, and what cleaning dropped."""
+
+    metrics: dict[str, float]
+    tables: dict[str, Any]
+    report: CleaningReport

@@ -1,0 +1,64 @@
+"""`sealora predict`: a finished run's model on new texts."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sealora.protocol.errors import UsageError
+
+MAX_BYTES = 1_000_000_000
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")],
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts, one an argument.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="Read texts from a file, one a line.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Use a trained adapter on new texts: arguments, a file, or standard input, one text a line.
+
+    Example: sealora predict runs/demo 'A delight from start to finish.'
+    """
+    chosen = texts_of(texts or [], file)
+    # Imported here because torch and transformers take seconds.
+    import sealora
+
+    predictions = sealora.Run.load(run).predict(chosen)
+    for text, prediction in zip(chosen, predictions, strict=True):
+        print(json.dumps({"text": text, **prediction}) if as_json else _line(text, prediction))
+
+
+def texts_of(texts: Sequence[str], file: Path | None) -> list[str]:
+    """The texts from wherever they come, empty lines left out. Raises UsageError if there are none."""
+    if texts and file:
+        raise UsageError("both texts and --file were given.", "Give one of them.")
+    lines = list(texts) if texts else (_read(file) if file else sys.stdin.read()).splitlines()
+    chosen = [line.strip() for line in lines if line.strip()]
+    if not chosen:
+        raise UsageError(
+            "there is no text to predict.", "Give texts as arguments, with --file, or on standard input."
+        )
+    return chosen
+
+
+def _read(file: Path) -> str:
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{file} is larger than {MAX_BYTES:,} bytes.", "Split it.")
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{file} is not UTF-8.", "Save it in that encoding.") from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read ({error.strerror}).") from None
+
+
+def _line(text: str, prediction: dict[str, Any]) -> str:
+    if "labels" in prediction:
+        return f"{', '.join(prediction['labels']) or '(none)'}\t{text}"
+    return f"{prediction['label']}\t{prediction['scores'][prediction['label']]:.3f}\t{text}"

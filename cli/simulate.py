@@ -1,0 +1,100 @@
+"""`sealora simulate`: a plan's coordinator and sites, all in this process."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sealora.plan.loader import load
+from sealora.protocol.errors import RunError
+
+RUNS = Path("runs")
+
+
+def simulate(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a TOML file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the run; by default the next free runs/NAME.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds, instead of the plan's.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed, instead of the plan's.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted run after its last finished round.")
+    ] = False,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare", help="Also train each site alone and all data pooled (takes thrice as long)."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Run a plan with simulated sites on this machine.
+
+    Every message is encoded and parsed as between real sites. The run folder holds the adapter in PEFT
+    format, result.json, metrics.jsonl, pictures, and a checkpoint of each round for --resume.
+
+    Example: sealora simulate examples/sentiment/plan.toml --out runs/first --compare
+    """
+    folder = out or next_folder(RUNS / folder_name(load(plan).name), resume)
+    run_and_show(plan, folder, rounds, seed, resume, compare, as_json)
+
+
+def run_and_show(
+    plan: Path,
+    folder: Path,
+    rounds: int | None,
+    seed: int | None,
+    resume: bool,
+    compare: bool,
+    as_json: bool,
+) -> None:
+    """Run, show progress on standard error, and print the result on standard output."""
+    # Imported here because torch and transformers take seconds, and a wrong option should not.
+    import sealora
+    from sealora.simulation.report import final_table
+
+    console = Console(stderr=True, highlight=False)
+    try:
+        run = sealora.simulate(
+            plan, folder, rounds=rounds, seed=seed, resume=resume, compare=compare, console=console
+        )
+    except (KeyboardInterrupt, RunError):
+        if (folder / "state" / "progress.json").exists():
+            hint = resume_command(plan, folder, rounds, seed, compare)
+            console.print(f"Finished rounds are kept. Go on with: {hint}", soft_wrap=True, markup=False)
+        raise
+    if as_json:
+        print(json.dumps(run.result, indent=2))
+        return
+    Console(highlight=False).print(final_table(run.result))
+    print(f"Adapter: {run.adapter_path}")
+    print(f"Figures: {folder / 'result.json'}, {folder / 'learning_curve.png'}, {folder / 'split.png'}")
+    print(f"Try it:  sealora predict {shlex.quote(str(folder))} 'A delight from start to finish.'")
+
+
+def resume_command(plan: Path, folder: Path, rounds: int | None, seed: int | None, compare: bool) -> str:
+    """The command that goes on with this run."""
+    words = ["sealora", "simulate", str(plan), "--out", str(folder), "--resume"]
+    words += ["--rounds", str(rounds)] if rounds is not None else []
+    words += ["--seed", str(seed)] if seed is not None else []
+    return shlex.join([*words, *(["--compare"] if compare else [])])
+
+
+def folder_name(name: str) -> str:
+    """A plan's name as the name of a folder."""
+    return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "run"
+
+
+def next_folder(wanted: Path, resume: bool = False) -> Path:
+    """`wanted`, or the first of `wanted-2`, `wanted-3`, … that is free; to resume, the last that is not."""
+    taken: list[Path] = []
+    candidate, number = wanted, 2
+    while candidate.exists() and (not candidate.is_dir() or any(candidate.iterdir())):
+        taken.append(candidate)
+        candidate, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
+    return taken[-1] if resume and taken else candidate
