@@ -48,7 +48,9 @@ def load_command(name: str) -> click.Command:
     if application is None:
         application = typer.Typer(add_completion=False)
         application.command(name)(getattr(module, name))
-    return typer.main.get_command(application)
+    command = typer.main.get_command(application)
+    command.name = name
+    return command
 
 
 app = typer.Typer(cls=LazyGroup, add_completion=False, no_args_is_help=True)
