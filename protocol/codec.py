@@ -152,6 +152,8 @@ class Layout:
             else:
                 powers = float(self.levels + 1) ** np.arange(self.digits(segment))
                 sums[segment.name] = lane.reshape(segment.length, -1) @ powers
+                if not np.all(sums[segment.name] <= contributors * segment.bound):
+                    raise ValueError(f"a sum of {segment.name} exceeds what its contributors can have sent")
             start = stop
         return sums
 
@@ -172,6 +174,8 @@ class Layout:
 
     def _split(self, values: NDArray[np.generic], segment: Segment, out: NDArray[np.uint64]) -> None:
         """Write non-negative integers as digits of base levels + 1, least significant first."""
+        if not np.issubdtype(values.dtype, np.integer):
+            raise ValueError(f"segment {segment.name} counts, so it holds integers, not {values.dtype}")
         if not (np.all(values >= 0) and np.all(values <= segment.bound)):  # type: ignore[operator]
             raise ValueError(f"segment {segment.name} leaves its range of 0 to {segment.bound}")
         rest = values.astype(np.uint64)
@@ -192,7 +196,7 @@ class Layout:
         rest = words
         for lane in range(self.lanes_used):
             rest, integers[:, lane] = np.divmod(rest, np.uint64(self.radix))
-        if rest.any():
+        if rest.any() or integers.reshape(-1)[self.values :].any():
             raise ValueError("a word exceeds what its contributors can have sent")
         return integers.reshape(-1)[: self.values]
 

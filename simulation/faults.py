@@ -1,5 +1,6 @@
 """Scripted misfortune: which simulated site is lost or late, in which phase of which attempt."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,13 +12,18 @@ from sealora.protocol.keystream import derive_key
 PHASES = 5
 """A lost site vanishes in one of at most this many phases."""
 
+LOST = math.inf
+"""A delay that no reply survives: the site does not even work."""
+LATE = 1e12
+"""A delay beyond every deadline: the site works, and its reply comes too late."""
+
 
 @dataclass(frozen=True)
 class Fault:
     """From `phase` on (0 is training) the site is lost, or answers `delay` virtual seconds late."""
 
     phase: int
-    delay: float = float("inf")
+    delay: float = LOST
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class Faults:
     A fault belongs to (site, round) and befalls the first attempt only, so that a retry can succeed.
     """
 
-    settings: SimulationSettings = SimulationSettings()
+    settings: SimulationSettings = field(default_factory=SimulationSettings)
     seed: int = 0
     script: Mapping[tuple[str, int], Fault] = field(default_factory=dict)
 
@@ -42,4 +48,4 @@ class Faults:
         if chance < self.settings.dropout_rate:
             return Fault(phase)
         late = chance < self.settings.dropout_rate + self.settings.straggler_rate
-        return Fault(0, delay=float("inf")) if late else None
+        return Fault(0, LATE) if late else None

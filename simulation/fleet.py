@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from sealora.protocol import messages
 from sealora.protocol.messages import Header, Open, Work
-from sealora.simulation.faults import Fault, Faults
+from sealora.simulation.faults import LOST, Fault, Faults
 
 Handler = Callable[[bytes], bytes]
 
@@ -33,7 +33,7 @@ class InProcessFleet:
             self._note_phase(site, requests[site])
             fault = self._fault[site]
             struck = fault is not None and self._phase[site] >= fault.phase
-            if fault is not None and struck and fault.delay == float("inf"):
+            if fault is not None and struck and fault.delay == LOST:
                 continue
             reply = self._sites[site](requests[site])
             if fault is None or not struck or fault.delay <= deadline:

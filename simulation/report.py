@@ -93,10 +93,12 @@ def worth_it(result: Mapping[str, Any]) -> str:
     federated = result["metrics"][headline]
     alone = [metrics[headline] for metrics in result["comparison"]["alone"].values()]
     better = sum(federated > value for value in alone)
+    above_mean = 100 * (federated - fmean(alone))
+    above_pooled = 100 * (federated - result["comparison"]["pooled"][headline])
     return (
-        f"Is federation worth it? {headline} is {100 * (federated - fmean(alone)):+.1f} points against the mean "
-        f"site alone, better than {better} of {len(alone)} sites' own models, and "
-        f"{100 * (federated - result['comparison']['pooled'][headline]):+.1f} points against pooling all data."
+        f"Is federation worth it? Its {headline} is {above_mean:+.1f} points against the mean site alone, "
+        f"better than {better} of {len(alone)} sites' own models, and {above_pooled:+.1f} points against "
+        "pooling all data."
     )
 
 
