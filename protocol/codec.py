@@ -50,7 +50,7 @@ class Layout:
     def __post_init__(self) -> None:
         if self.contributors < 1 or self.contributors * (2**self.value_bits - 1) >= 2**63:
             raise PlanError(
-                f"a sum over {self.contributors} sites of {self.value_bits}-bit values does not fit its words.",
+                f"a sum over {self.contributors} sites of {self.value_bits}-bit values overflows its words.",
                 "Use fewer sites in a round or smaller values.",
             )
         names = [segment.name for segment in self.segments]

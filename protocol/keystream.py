@@ -16,7 +16,7 @@ def derive_key(*fields: bytes | str | int) -> bytes:
     """
     digest = hashlib.sha256()
     for field in fields:
-        raw = str(field).encode() if isinstance(field, int) else field.encode() if isinstance(field, str) else field
+        raw = field if isinstance(field, bytes) else str(field).encode()
         digest.update(len(raw).to_bytes(8, "big") + raw)
     return digest.digest()
 
