@@ -26,6 +26,8 @@ REASONS = {
 """Why a row is dropped, in the order of the checks; a row counts under the first that applies."""
 MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>"})
 """Spellings of a missing label (in lower case), unless the plan uses one as a label."""
+UNKNOWN = object()
+"""Stands for the target of a label that the task does not know."""
 EXAMPLES = 3
 """Most row numbers reported for one reason."""
 BATCH = 1024
@@ -95,10 +97,9 @@ class Labels:
         text = cell_text(cell)
         if text is None:
             return None
-        if self._separate:
-            return "|".join(sorted({self._map.get(part, part) for part in text.split("|") if part})) or None
-        text = self._spelling(text.strip())
-        return None if text is None else self._map.get(text, text)
+        parts = text.split("|") if self._separate else [text]
+        spelled = [self._spelling(part.strip()) for part in parts]
+        return "|".join(sorted({self._map.get(part, part) for part in spelled if part})) or None
 
     def _spelling(self, text: str) -> str | None:
         if text in self._known:
@@ -109,12 +110,12 @@ class Labels:
         return text.removesuffix(".0") if text.removesuffix(".0").lstrip("-").isdecimal() else text
 
     def target(self, name: str) -> Any:
-        """The task's target of a class name, or None if the task does not know it."""
+        """The task's target of a class name, or `UNKNOWN` if the task does not know it."""
         if name not in self._targets:
             try:
                 self._targets[name] = self._task.label(name)
             except DataError:
-                self._targets[name] = None
+                self._targets[name] = UNKNOWN
         return self._targets[name]
 
 
@@ -139,7 +140,7 @@ class _Sieve:
             return "empty_text"
         if name is None:
             return "missing_label"
-        if target is None:
+        if target is UNKNOWN:
             self.strange.add(name)
             return "unknown_label"
         return self._repeated(text, name) if self._drop_duplicates else ""
@@ -191,7 +192,7 @@ def _candidates(
     for index, (text_cell, label_cell) in enumerate(cells):
         text = (cell_text(text_cell) or "").strip()
         name = labels.name(label_cell)
-        target = None if name is None else labels.target(name)
+        target = UNKNOWN if name is None else labels.target(name)
         reason = sieve.reason(text, name, target)
         if reason:
             sieve.drop(reason, index)

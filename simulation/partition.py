@@ -128,7 +128,7 @@ def _parts(partitioner: Any, columns: dict[str, Any]) -> list[list[int]]:
         # Partitioners draw progress bars, and warn of draws that miss the minimum: the caller tells.
         warnings.simplefilter("ignore")
         partitioner.dataset = datasets.Dataset.from_dict(columns)
-        return [list(partitioner.load_partition(index)["row"]) for index in range(partitioner.num_partitions)]
+        return [partitioner.load_partition(index)["row"][:] for index in range(partitioner.num_partitions)]
 
 
 def _partitioners() -> ModuleType:
