@@ -11,7 +11,7 @@ from sealora.client.memory import SiteMemory
 from sealora.client.trainer import Trainer
 from sealora.models.adapter import Tensors, unpack
 from sealora.models.site_data import SiteData
-from sealora.models.task import Counts, Task
+from sealora.models.task import Counts, Metrics
 from sealora.plan.payload import payload_layout
 from sealora.plan.settings import PlanSettings
 from sealora.protocol import messages
@@ -32,7 +32,7 @@ class Contract:
 
     plan: PlanSettings
     plan_hash: bytes
-    task: Task
+    task: Metrics
     strategy: Strategy
 
 

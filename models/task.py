@@ -7,14 +7,16 @@ integers, so that sites' vectors can be added under masks and no site's own figu
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from sealora.models.settings import TaskSettings
 from sealora.protocol.errors import PlanError
+
+if TYPE_CHECKING:
+    import torch
 
 Counts = NDArray[np.int64]
 
@@ -40,30 +42,14 @@ class SumSpec:
     bound: int
 
 
-class Task(Protocol):
-    """Built once for a run from the plan's `[task]` section; knows nothing of training or rounds."""
-
-    settings: TaskSettings
-    head: str
-    """The transformers auto class that makes the model: "sequence_classification", "causal_lm", …"""
+class Metrics(Protocol):
+    """The half of a task that the coordinator needs: sum vectors and what they mean. Needs no torch."""
 
     headline: str
     """The metric that stands for the others in tables and pictures; larger is better."""
 
-    def label(self, raw: object) -> Any:
-        """A table's label value as a target. Raises DataError naming the known labels."""
-
-    def target_tensor(self, targets: Sequence[Any], width: int) -> torch.Tensor:
-        """Targets of one batch as a tensor; `width` is the batch's padded length in tokens."""
-
-    def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Loss of each row, shape (batch,), float32; training minimises their mean."""
-
     def sums(self) -> tuple[SumSpec, ...]:
         """The parts of the sum vector."""
-
-    def count(self, logits: torch.Tensor, targets: torch.Tensor) -> dict[str, Counts]:
-        """One batch's contribution to the sum vector, by part."""
 
     def metrics(self, sums: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
         """Metrics of summed sum vectors: "loss", "accuracy", …; NaN where nothing was counted."""
@@ -71,7 +57,27 @@ class Task(Protocol):
     def tables(self, sums: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
         """JSON-ready details behind the metrics, such as the confusion matrix."""
 
-    def predict(self, logits: torch.Tensor) -> list[dict[str, Any]]:
+
+class Task(Metrics, Protocol):
+    """Built once for a run from the plan's `[task]` section; knows nothing of training or rounds."""
+
+    settings: TaskSettings
+    head: str
+    """The transformers auto class that makes the model: "sequence_classification", "causal_lm", …"""
+
+    def label(self, raw: object) -> Any:
+        """A table's label value as a target. Raises DataError naming the known labels."""
+
+    def target_tensor(self, targets: Sequence[Any], width: int) -> "torch.Tensor":
+        """Targets of one batch as a tensor; `width` is the batch's padded length in tokens."""
+
+    def losses(self, logits: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
+        """Loss of each row, shape (batch,), float32; training minimises their mean."""
+
+    def count(self, logits: "torch.Tensor", targets: "torch.Tensor") -> dict[str, Counts]:
+        """One batch's contribution to the sum vector, by part."""
+
+    def predict(self, logits: "torch.Tensor") -> list[dict[str, Any]]:
         """One JSON-ready prediction for each row: label and probabilities by class name."""
 
 

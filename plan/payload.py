@@ -1,7 +1,7 @@
 """What one site adds to the sum in one attempt: known to both sides from the plan alone."""
 
 from sealora.models.adapter import AdapterLayout
-from sealora.models.task import LOSS_UNITS, Task
+from sealora.models.task import LOSS_UNITS, Metrics
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.codec import Layout, Segment
 from sealora.protocol.messages import Work
@@ -19,7 +19,12 @@ MAX_TRAIN_LOSS = MAX_TRAIN_ROWS * LOSS_UNITS
 
 
 def payload_layout(
-    plan: PlanSettings, strategy: Strategy, task: Task, adapter: AdapterLayout, contributors: int, work: Work
+    plan: PlanSettings,
+    strategy: Strategy,
+    task: Metrics,
+    adapter: AdapterLayout,
+    contributors: int,
+    work: Work,
 ) -> Layout:
     """The segments of an upload: the strategy's parts, the weight, and the task's metric sums.
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sealora.models.adapter import Adapter, AdapterLayout, pack
-from sealora.models.task import LOSS_UNITS, Task
+from sealora.models.task import LOSS_UNITS, Metrics
 from sealora.plan import payload as names
 from sealora.plan.payload import payload_layout, weight_units
 from sealora.plan.settings import PlanSettings
@@ -44,7 +44,7 @@ class Coordinator:
 
     plan: PlanSettings
     plan_hash: bytes
-    task: Task
+    task: Metrics
     strategy: Strategy
     initial: Adapter
     fleet: Fleet
