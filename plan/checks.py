@@ -49,10 +49,12 @@ def labels(plan: PlanSettings) -> Iterator[Problem]:
         yield Problem(
             ("task", "labels"), f"has {len(task.labels)} of at least {least} class names.", "Name them all."
         )
+    seen: set[str] = set()
     for index, label in enumerate(task.labels):
         key = ("task", "labels", index)
-        if label in task.labels[:index]:
+        if label in seen:
             yield Problem(key, "the same label twice.", "Keep one.")
+        seen.add(label)
         if not label.strip():
             yield Problem(key, "an empty label.", "Give the class a name.")
         if task.multi_label and "|" in label:
@@ -100,10 +102,11 @@ def momentum(plan: PlanSettings) -> Iterator[Problem]:
 
 def target_modules(plan: PlanSettings) -> Iterator[Problem]:
     """Each layer is adapted once."""
-    names = plan.lora.target_modules
-    for index, name in enumerate(names):
-        if not name or name in names[:index]:
+    seen = {""}
+    for index, name in enumerate(plan.lora.target_modules):
+        if name in seen:
             yield Problem(("lora", "target_modules", index), "an empty or repeated name.", "Remove it.")
+        seen.add(name)
 
 
 def partition(plan: PlanSettings) -> Iterator[Problem]:

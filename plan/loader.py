@@ -24,8 +24,8 @@ from sealora.protocol.settings import Settings
 
 MAX_BYTES = 1_000_000
 """Larger files are no plans."""
-MAX_DOTS = 3000
-"""Dots in one line: the time that a dotted key takes grows with their square."""
+MAX_KEY_PARTS = 100
+"""Parts of a dotted key: the time that tomllib takes for one grows with their square."""
 
 _MODEL_HASH = re.compile(r"[0-9a-f]{64}")
 _POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
@@ -154,9 +154,9 @@ def _read(path: Path) -> str:
 
 
 def _parse(text: str, name: str) -> dict[str, Any]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.count(".") > MAX_DOTS:
-            raise PlanError(f"{name}:{number}: more than {MAX_DOTS:,} dots in a line.", "Break the line.")
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > MAX_KEY_PARTS and _key_parts(line) > MAX_KEY_PARTS:
+            raise PlanError(f"{name}:{number}: a key of more than {MAX_KEY_PARTS} parts is none of a plan's.")
     try:
         return tomllib.loads(text)
     except ValueError as error:  # TOMLDecodeError, or an integer of more digits than Python reads
@@ -164,9 +164,19 @@ def _parse(text: str, name: str) -> dict[str, Any]:
         raise PlanError(f"{_place(name, text, str(error))}: not valid TOML: {reason}.") from None
 
 
+def _key_parts(line: str) -> int:
+    """The longest row of words with dots between them, which is at least as long as any dotted key."""
+    longest = row = 0
+    for piece in line.split("."):
+        row = row + 1 if piece.strip() and "," not in piece else 1
+        longest = max(longest, row)
+    return longest
+
+
 def _place(name: str, text: str, reason: str) -> str:
     """`name:line` of a TOMLDecodeError, which states its position in words only (until Python 3.14)."""
     found = _POSITION.search(reason)
     if found is None:
         return name
-    return f"{name}:{found[1] or len(text.splitlines()) or 1}"
+    last = len(text.split("\n"))
+    return f"{name}:{found[1] or last}"
