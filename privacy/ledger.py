@@ -1,0 +1,376 @@
+"""The privacy ledger of one data set: every release that it ever paid for, in one hash-chained file.
+
+The first line names the data set and the unit of privacy; every further line is one charge:
+
+    {"entry":{"attempt":0,"event":{...},"round":3,"run":"abc"},"link":"<SHA-256, hex>"}
+
+`link` is a hash of the previous line's link and this line's entry, so a changed, missing or inserted
+line breaks every link after it, and the last link (the head) stands for the whole file. A charge is
+checked, appended and synced before the work that it pays for; there is no refund. Whatever kills the
+process, the ledger holds at least what was released. ε is computed from the events, never stored.
+
+A file cut back to an earlier whole line looks like an honest earlier ledger; whoever was sent a signed
+head can tell the rollback with `descends_from`.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from sealora.privacy.events import Accountant, Budget, Event, canonical_json, from_json, to_json
+from sealora.protocol.errors import DataError, RefusedError, RunError, SealoraError, UsageError
+from sealora.protocol.keystream import derive_key
+
+FORMAT = "sealora-ledger-1"
+MAX_LINE = 1 << 16
+"""Bytes of the longest line, its newline included."""
+RESTORE = "Restore it from a backup; until then nothing more can be released from this data set."
+
+Unit = Literal["record", "group", "site"]
+Entry = dict[str, object]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ChargeKey:
+    """What a charge is for. A retry is another attempt, and costs again."""
+
+    run: str
+    round: int
+    attempt: int
+
+    def __str__(self) -> str:
+        return f"round {self.round}, attempt {self.attempt} of run {self.run!r}"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.run, str) or not 1 <= len(self.run) <= 128:
+            raise UsageError("the run of a charge is named in 1 to 128 characters.")
+        for number in (self.round, self.attempt):
+            if type(number) is not int or not 0 <= number < 2**53:
+                raise UsageError(f"{number!r} is not the number of a round or an attempt.")
+
+
+@dataclass(frozen=True)
+class Charge:
+    """One line of the ledger after the first."""
+
+    key: ChargeKey
+    event: Event
+
+    def entry(self) -> Entry:
+        """The charge as JSON values."""
+        return {**vars(self.key), "event": to_json(self.event)}
+
+
+class Ledger:
+    """The one writer of a data set's ledger; opening it takes the lock, closing it gives it back.
+
+    Parameters: `data_set` names the data and `unit` what is protected; the first line fixes both. A torn
+    last line, which nothing was released for, is cut off and logged.
+    Raises: RefusedError if another process has it open, or it holds an event that this version cannot
+    read; DataError if it is damaged; UsageError if it cannot be opened or is another data set's.
+    """
+
+    def __init__(self, path: Path, data_set: str, unit: Unit, accountant: Accountant) -> None:
+        self.path = path
+        self.unit = unit
+        self._accountant = accountant
+        self._charges: dict[ChargeKey, Event] = {}
+        # Held from check to sync: two threads must not both fit into the last of a budget.
+        self._lock = threading.Lock()
+        self._chain = HashChain(path)
+        try:
+            self._restore({"data_set": data_set, "format": FORMAT, "unit": unit})
+        except BaseException:
+            self.close()
+            raise
+
+    def _restore(self, header: Entry) -> None:
+        entries = self._chain.replay(header)
+        _require_header(next(entries, None), header, self.path)
+        for line, entry in enumerate(entries, start=2):
+            charge = _read_charge(entry, f"{self.path.name}, line {line}")
+            if charge.key in self._charges:
+                raise DataError(f"{self.path.name}, line {line}, charges {charge.key} again.", RESTORE)
+            self._charges[charge.key] = charge.event
+        if not self._chain.heads:
+            self._chain.append(header)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the lock back; a closed ledger charges nothing."""
+        self._chain.close()
+
+    @property
+    def head(self) -> bytes:
+        """32 bytes that stand for everything charged so far."""
+        return self._chain.heads[-1]
+
+    @property
+    def charges(self) -> tuple[Charge, ...]:
+        """Everything charged, in order."""
+        return tuple(Charge(key, event) for key, event in self._charges.items())
+
+    def descends_from(self, head: bytes) -> bool:
+        """Whether this ledger once had that head; if not, it was rolled back or is another one."""
+        return head in self._chain.heads
+
+    def spent(self, delta: float) -> float:
+        """ε at δ of everything charged, by the ledger's accountant."""
+        return self._accountant.epsilon([charge.event for charge in self.charges], delta)
+
+    def charge(self, key: ChargeKey, event: Event, budget: Budget) -> bytes:
+        """Pay for a release before it is made.
+
+        Repeating a charge (same key, same event) charges nothing and returns the head, for it is the same
+        release: the caller makes at most one release per key, and resends its bytes if need be.
+        Returns: the head after it, already on disk.
+        Raises: RefusedError if the budget does not allow it, the accountant cannot account it, or the
+        key was charged with another event; RunError if it could not be written, after which nothing
+        more is charged until the ledger is opened again.
+        """
+        with self._lock:
+            self._chain.require_open()
+            if key not in self._charges:
+                self._check(event, budget)
+                self._chain.append(Charge(key, event).entry())
+                self._charges[key] = event
+            elif canonical_json(self._charges[key]) != canonical_json(event):
+                raise RefusedError(
+                    f"{key} was charged with another event.", "A changed release is a new attempt."
+                )
+            return self.head
+
+    def _check(self, event: Event, budget: Budget) -> None:
+        epsilon = self._accountant.epsilon([*self._charges.values(), event], budget.delta)
+        # Written so that a NaN is refused.
+        if not epsilon <= budget.epsilon:
+            raise RefusedError(
+                f"this release would bring the spending on {self.path.name} to ε = {epsilon:.4g} at "
+                f"δ = {budget.delta:g}, above its budget of {budget.epsilon:g}.",
+                "Raise the site's budget or use other data; what is spent does not come back.",
+            )
+
+    def verify(self) -> bytes:
+        """Read the file again, from the first line.
+
+        Returns: its head. Raises: DataError if it is damaged or no longer what was written.
+        """
+        with self._lock:
+            heads = [head for _, head in read_chain(self.path)]
+            if heads != self._chain.heads:
+                raise DataError(f"{self.path.name} was replaced or cut while it was in use.", RESTORE)
+            return self.head
+
+    def export(self) -> dict[str, object]:
+        """The whole ledger as JSON values, for an auditor: format, unit, head (hex) and charges."""
+        charges = [charge.entry() for charge in self.charges]
+        return {"format": FORMAT, "unit": self.unit, "head": self.head.hex(), "charges": charges}
+
+
+def read_charges(path: Path) -> list[Charge]:
+    """The charges of a ledger file, without its lock: for reports. A torn last line is left out.
+
+    Raises: DataError if it is damaged; RefusedError if it holds an event that this version cannot read.
+    """
+    entries = [entry for entry, _ in read_chain(path)]
+    return [
+        _read_charge(entry, f"{path.name}, line {line}") for line, entry in enumerate(entries[1:], start=2)
+    ]
+
+
+def _read_charge(entry: Entry, place: str) -> Charge:
+    try:
+        fields = {name: value for name, value in entry.items() if name != "event"}
+        return Charge(ChargeKey(**fields), from_json(entry.get("event")))  # type: ignore[arg-type]
+    except (SealoraError, TypeError) as error:
+        raise RefusedError(f"{place}, is a charge that this version cannot account: {error}") from error
+
+
+def _require_header(found: Entry | None, header: Entry, path: Path) -> None:
+    if found is None or found == header:
+        return
+    if found.get("format") != FORMAT:
+        raise UsageError(
+            f"{path.name} is not a ledger of this version.", "Name another file or upgrade Sealora."
+        )
+    raise UsageError(
+        f"{path.name} is the {found.get('unit')}-level ledger of data set {found.get('data_set')!r}, "
+        f"not the {header['unit']}-level one of {header['data_set']!r}.",
+        "Keep one ledger for each data set and unit.",
+    )
+
+
+class HashChain:
+    """An append-only file of JSON entries, locked for one writer, each linked to all before it.
+
+    Raises: RefusedError if another process holds the lock; UsageError if the file cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.heads: list[bytes] = []
+        """The chain's head after each line, 32 bytes each."""
+        self._descriptor = _open_locked(path)
+
+    def close(self) -> None:
+        """Give the lock back."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def require_open(self) -> None:
+        """Raises RunError once the chain is closed, be it by a failed write."""
+        if self._descriptor < 0:
+            raise RunError(f"{self.path.name} is closed.", "Open the ledger again.")
+
+    def replay(self, header: Entry) -> Iterator[Entry]:
+        """Every entry on disk, in order; then the torn tail of an interrupted write is mended.
+
+        `header` is what a first line would be: only a beginning of it, or nothing, may be cut off where
+        no whole line precedes.
+        Raises: DataError where the file is damaged.
+        """
+        end = 0
+        for entry, head in read_chain(self.path):
+            end += len(_line(entry, head))
+            self.heads.append(head)
+            yield entry
+        tail = os.pread(self._descriptor, MAX_LINE, end)
+        last = _parse(tail, self.heads[-1] if self.heads else b"")
+        if last is not None:
+            # All of the line but its newline was written: it counts.
+            self._write(b"\n")
+            self.heads.append(_link(self.heads[-1] if self.heads else b"", last))
+            yield last
+        elif tail:
+            self._cut_tail(tail, end, header)
+
+    def _cut_tail(self, tail: bytes, end: int, header: Entry) -> None:
+        torn = (
+            not _starts_with_json(tail) if self.heads else _line(header, _link(b"", header)).startswith(tail)
+        )
+        if not torn:
+            raise DataError(f"{self.path.name} is damaged at line {len(self.heads) + 1}, the last.", RESTORE)
+        os.ftruncate(self._descriptor, end)
+        os.fsync(self._descriptor)
+        logger.warning("%s: cut off %d bytes of a charge that was never completed", self.path.name, len(tail))
+
+    def append(self, entry: Entry) -> None:
+        """Write one entry and sync it to disk.
+
+        Raises: UsageError if it is too long; RunError if it cannot be written, which closes the chain:
+        how much reached the disk is unknown until it is opened again.
+        """
+        link = _link(self.heads[-1] if self.heads else b"", entry)
+        line = _line(entry, link)
+        if len(line) >= MAX_LINE:
+            raise UsageError(f"an entry of {len(line)} bytes is too long for {self.path.name}.")
+        self._write(line)
+        self.heads.append(link)
+
+    def _write(self, data: bytes) -> None:
+        self.require_open()
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+            os.fsync(self._descriptor)
+        except OSError as error:
+            self.close()
+            raise RunError(
+                f"{self.path.name} cannot be written: {error.strerror}.", "Nothing is released."
+            ) from error
+
+
+def read_chain(path: Path) -> Iterator[tuple[Entry, bytes]]:
+    """The entries of a chain in order, each with the head after it; takes no lock.
+
+    A last line without its newline is left out: it is being written, or was never finished.
+    Raises: DataError naming the first damaged line; UsageError if the file cannot be read.
+    """
+    head = b""
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise UsageError(f"the ledger {path.name} cannot be read: {error.strerror}.") from error
+    with stream:
+        for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), start=1):
+            if not line.endswith(b"\n") and len(line) < MAX_LINE:
+                return
+            entry = _parse(line[:-1], head)
+            if entry is None:
+                raise DataError(
+                    f"{path.name} is damaged at line {number}: it does not follow from the line above.",
+                    RESTORE,
+                )
+            head = _link(head, entry)
+            yield entry, head
+
+
+def _open_locked(path: Path) -> int:
+    """A descriptor of the file, made if need be, mode 0600, with the writer's lock."""
+    descriptor = -1
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.fchmod(descriptor, 0o600)
+        _sync_directory(path.parent)
+        return descriptor
+    except OSError as error:
+        if descriptor >= 0:
+            os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise RefusedError(
+                f"the ledger {path} is in use by another process.", "Wait for that run to end."
+            ) from error
+        raise UsageError(f"the ledger {path} cannot be opened: {error.strerror}.") from error
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a new file's name durable, not only its contents."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _line(entry: Entry, link: bytes) -> bytes:
+    return canonical_json({"entry": entry, "link": link.hex()}) + b"\n"
+
+
+def _link(head: bytes, entry: Entry) -> bytes:
+    return derive_key("sealora ledger", head, canonical_json(entry))
+
+
+def _parse(line: bytes, head: bytes) -> Entry | None:
+    """The entry of a line that follows `head`; None if the line is not exactly what was written."""
+    try:
+        entry = json.loads(line)["entry"]
+        whole = isinstance(entry, dict) and _line(entry, _link(head, entry)) == line + b"\n"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return entry if whole else None
+
+
+def _starts_with_json(tail: bytes) -> bool:
+    """Whether a whole JSON value stands there: then it is a damaged line, for a torn one stops before."""
+    try:
+        json.JSONDecoder().raw_decode(tail.decode("latin-1"))
+    except (ValueError, RecursionError):
+        return False
+    return True
