@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from math import isfinite
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
@@ -25,6 +26,8 @@ MAX_TRAINED_TENSORS = 100_000
 MAX_TEXT_BYTES = 1_000
 HASH_BYTES = 32
 RUN_BYTES = 16
+SIGNATURE_BYTES = 64
+MAX_ABANDONED = 64
 
 
 class Work(IntEnum):
@@ -49,6 +52,12 @@ class Header:
 
     `words` and `levels` are the codec layout's; `completed` is the (round, attempt) whose sum
     became the model of this header, (0, 0) at the start: a site commits the memory it prepared then.
+
+    A secure session also fixes: `colluders`, the sites that may conspire with the coordinator;
+    `n_min`, the fewest sites whose sum is ever opened; `roster_hash`, empty in a plain session;
+    `previous_transcript`, the statement of the completed attempt; the numbers that bound and hide a
+    contribution (`clip`: L2 norm, `range`: largest magnitude of a coordinate, `noise`: multiplier,
+    `lanes`: values in a word); and `abandoned`, earlier sessions on this model to be closed.
     """
 
     plan_hash: bytes
@@ -62,6 +71,20 @@ class Header:
     words: int
     levels: int
     completed: tuple[int, int] = (0, 0)
+    colluders: int = 0
+    n_min: int = 0
+    roster_hash: bytes = b""
+    previous_transcript: bytes = b""
+    clip: float = 0.0
+    range: float = 0.0
+    noise: float = 0.0
+    lanes: int = 0
+    abandoned: tuple[bytes, ...] = ()
+
+    @property
+    def secure(self) -> bool:
+        """Whether the attempt is a secure session: it then names a roster."""
+        return bool(self.roster_hash)
 
     def serialise(self) -> bytes:
         """The bytes that travel and that are hashed."""
@@ -71,7 +94,7 @@ class Header:
             run=self.run,
             round=self.round,
             attempt=self.attempt,
-            work=wire.Work.ValueType(self.work),
+            work=wire.Work.Name(self.work),
             model_hash=self.model_hash,
             cohort=self.cohort,
             quorum=self.quorum,
@@ -79,6 +102,15 @@ class Header:
             levels=self.levels,
             completed_round=self.completed[0],
             completed_attempt=self.completed[1],
+            colluders=self.colluders,
+            n_min=self.n_min,
+            roster_hash=self.roster_hash,
+            previous_transcript=self.previous_transcript,
+            clip=self.clip,
+            range=self.range,
+            noise=self.noise,
+            lanes=self.lanes,
+            abandoned=self.abandoned,
         ).SerializeToString(deterministic=True)
 
     @staticmethod
@@ -91,11 +123,15 @@ class Header:
         _require(len(header.run) == RUN_BYTES, "the run id is not 16 bytes")
         _require(len(header.model_hash) == HASH_BYTES, "the model hash is not 32 bytes")
         _require(header.round >= 1 and header.attempt >= 1, "rounds and attempts count from 1")
-        _require(header.work in tuple(Work), "unknown work")
+        _require(int(header.work) in Work.__members__.values(), "unknown work")
         _require(1 <= len(header.cohort) <= MAX_COHORT, "the cohort is empty or too large")
-        _require(all(0 < len(name.encode()) <= MAX_NAME_BYTES for name in header.cohort), "a site's name is too long")
+        _require(
+            all(0 < len(name.encode()) <= MAX_NAME_BYTES for name in header.cohort),
+            "a site's name is too long",
+        )
         _require(list(header.cohort) == sorted(set(header.cohort)), "the cohort is not sorted and unique")
         _require(1 <= header.quorum <= len(header.cohort), "the quorum exceeds the cohort")
+        _require_secure_fields(header)
         return Header(
             plan_hash=header.plan_hash,
             run=header.run,
@@ -108,16 +144,29 @@ class Header:
             words=header.words,
             levels=header.levels,
             completed=(header.completed_round, header.completed_attempt),
+            colluders=header.colluders,
+            n_min=header.n_min,
+            roster_hash=header.roster_hash,
+            previous_transcript=header.previous_transcript,
+            clip=header.clip,
+            range=header.range,
+            noise=header.noise,
+            lanes=header.lanes,
+            abandoned=tuple(header.abandoned),
         )
 
 
 @dataclass(frozen=True)
 class Open:
-    """Opens an attempt: the header (as the bytes that are hashed), the model, and what trains."""
+    """Opens an attempt: the header (as the bytes that are hashed), the model, and what trains.
+
+    `signature` is the coordinator's over the header in a secure session, and empty in a plain one.
+    """
 
     header: bytes
     tensors: bytes
     trains: tuple[str, ...]
+    signature: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -136,7 +185,9 @@ def model_hash(tensors: bytes, trains: Sequence[str]) -> bytes:
 def request(body: Open | bytes) -> bytes:
     """Serialise a request: an `Open`, or a later message of the session."""
     if isinstance(body, Open):
-        opening = wire.Open(header=body.header, tensors=body.tensors, trains=body.trains)
+        opening = wire.Open(
+            header=body.header, tensors=body.tensors, trains=body.trains, signature=body.signature
+        )
         return wire.Request(open=opening).SerializeToString(deterministic=True)
     return wire.Request(session=body).SerializeToString(deterministic=True)
 
@@ -150,14 +201,15 @@ def parse_request(raw: bytes) -> Open | bytes:
     _require(message.WhichOneof("body") == "open", "an empty request")
     opening = message.open
     _require(len(opening.trains) <= MAX_TRAINED_TENSORS, "too many trained tensors")
-    return Open(opening.header, opening.tensors, tuple(opening.trains))
+    _require(len(opening.signature) in (0, SIGNATURE_BYTES), "the header's signature is not 64 bytes")
+    return Open(opening.header, opening.tensors, tuple(opening.trains), opening.signature)
 
 
 def reply(body: Refusal | bytes) -> bytes:
     """Serialise a reply: a message of the session, or a refusal."""
     if isinstance(body, Refusal):
         text = body.text.encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
-        refusal = wire.Refusal(reason=wire.Reason.ValueType(body.reason), text=text)
+        refusal = wire.Refusal(reason=wire.Reason.Name(body.reason), text=text)
         return wire.Reply(refusal=refusal).SerializeToString(deterministic=True)
     return wire.Reply(session=body).SerializeToString(deterministic=True)
 
@@ -170,7 +222,7 @@ def parse_reply(raw: bytes) -> Refusal | bytes:
         return message.session
     _require(message.WhichOneof("body") == "refusal", "an empty reply")
     refusal = message.refusal
-    _require(refusal.reason in tuple(Reason), "unknown reason")
+    _require(int(refusal.reason) in Reason.__members__.values(), "unknown reason")
     _require(len(refusal.text.encode()) <= MAX_TEXT_BYTES, "a refusal's text is too long")
     return Refusal(Reason(refusal.reason), refusal.text)
 
@@ -189,6 +241,17 @@ def parse_contribution(raw: bytes, header_hash: bytes, count: int) -> Words:
     if message.header_hash != header_hash:
         raise ProtocolError("stale", "the contribution belongs to another attempt")
     return np.frombuffer(message.words, dtype="<u8")
+
+
+def _require_secure_fields(header: wire.Header) -> None:
+    _require(max(header.colluders, header.n_min) <= len(header.cohort), "the thresholds exceed the cohort")
+    _require(len(header.roster_hash) in (0, HASH_BYTES), "the roster hash is not 32 bytes")
+    _require(len(header.previous_transcript) in (0, HASH_BYTES), "the previous transcript is not 32 bytes")
+    numbers = (header.clip, header.range, header.noise)
+    _require(all(isfinite(number) and number >= 0 for number in numbers), "clip, range or noise is no size")
+    _require(len(header.abandoned) <= MAX_ABANDONED, "too many abandoned sessions")
+    _require(len(set(header.abandoned)) == len(header.abandoned), "a session is abandoned twice")
+    _require(all(len(name) == HASH_BYTES for name in header.abandoned), "a session's name is not 32 bytes")
 
 
 def _decode(message: Message, raw: bytes) -> None:

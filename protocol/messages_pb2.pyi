@@ -30,7 +30,7 @@ REASON_BUDGET: Reason
 REASON_PROTOCOL: Reason
 
 class Header(_message.Message):
-    __slots__ = ("version", "plan_hash", "run", "round", "attempt", "work", "model_hash", "cohort", "quorum", "words", "levels", "completed_round", "completed_attempt")
+    __slots__ = ("version", "plan_hash", "run", "round", "attempt", "work", "model_hash", "cohort", "quorum", "words", "levels", "completed_round", "completed_attempt", "colluders", "n_min", "roster_hash", "previous_transcript", "clip", "range", "noise", "lanes", "abandoned")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PLAN_HASH_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +44,15 @@ class Header(_message.Message):
     LEVELS_FIELD_NUMBER: _ClassVar[int]
     COMPLETED_ROUND_FIELD_NUMBER: _ClassVar[int]
     COMPLETED_ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    COLLUDERS_FIELD_NUMBER: _ClassVar[int]
+    N_MIN_FIELD_NUMBER: _ClassVar[int]
+    ROSTER_HASH_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_TRANSCRIPT_FIELD_NUMBER: _ClassVar[int]
+    CLIP_FIELD_NUMBER: _ClassVar[int]
+    RANGE_FIELD_NUMBER: _ClassVar[int]
+    NOISE_FIELD_NUMBER: _ClassVar[int]
+    LANES_FIELD_NUMBER: _ClassVar[int]
+    ABANDONED_FIELD_NUMBER: _ClassVar[int]
     version: int
     plan_hash: bytes
     run: bytes
@@ -57,17 +66,28 @@ class Header(_message.Message):
     levels: int
     completed_round: int
     completed_attempt: int
-    def __init__(self, version: _Optional[int] = ..., plan_hash: _Optional[bytes] = ..., run: _Optional[bytes] = ..., round: _Optional[int] = ..., attempt: _Optional[int] = ..., work: _Optional[_Union[Work, str]] = ..., model_hash: _Optional[bytes] = ..., cohort: _Optional[_Iterable[str]] = ..., quorum: _Optional[int] = ..., words: _Optional[int] = ..., levels: _Optional[int] = ..., completed_round: _Optional[int] = ..., completed_attempt: _Optional[int] = ...) -> None: ...
+    colluders: int
+    n_min: int
+    roster_hash: bytes
+    previous_transcript: bytes
+    clip: float
+    range: float
+    noise: float
+    lanes: int
+    abandoned: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, version: _Optional[int] = ..., plan_hash: _Optional[bytes] = ..., run: _Optional[bytes] = ..., round: _Optional[int] = ..., attempt: _Optional[int] = ..., work: _Optional[_Union[Work, str]] = ..., model_hash: _Optional[bytes] = ..., cohort: _Optional[_Iterable[str]] = ..., quorum: _Optional[int] = ..., words: _Optional[int] = ..., levels: _Optional[int] = ..., completed_round: _Optional[int] = ..., completed_attempt: _Optional[int] = ..., colluders: _Optional[int] = ..., n_min: _Optional[int] = ..., roster_hash: _Optional[bytes] = ..., previous_transcript: _Optional[bytes] = ..., clip: _Optional[float] = ..., range: _Optional[float] = ..., noise: _Optional[float] = ..., lanes: _Optional[int] = ..., abandoned: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("header", "tensors", "trains")
+    __slots__ = ("header", "tensors", "trains", "signature")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     TRAINS_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     header: bytes
     tensors: bytes
     trains: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, header: _Optional[bytes] = ..., tensors: _Optional[bytes] = ..., trains: _Optional[_Iterable[str]] = ...) -> None: ...
+    signature: bytes
+    def __init__(self, header: _Optional[bytes] = ..., tensors: _Optional[bytes] = ..., trains: _Optional[_Iterable[str]] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class Request(_message.Message):
     __slots__ = ("open", "session")

@@ -1,0 +1,105 @@
+"""Everything that the coordinator's half of a secure session knows, and its form on disk."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from sealora.protocol import secure_messages_pb2 as wire
+from sealora.protocol.attempts import Closure
+from sealora.protocol.codec import Words
+from sealora.protocol.errors import ProtocolError
+from sealora.protocol.secure_messages import Advert, Receipt, Shares, closure_from_wire, closure_to_wire
+
+PHASES = ("train", "share", "mask", "check", "unmask")
+
+
+@dataclass
+class CoordinatorState:
+    """Positions count the sites of U1. `words` is the sum of the masked vectors so far, then the sum."""
+
+    header: bytes
+    words: Words
+    phase: int = 0
+    finished: bool = False
+    closures: dict[tuple[bytes, bytes], Closure] = field(default_factory=dict)
+    adverts: dict[str, Advert] = field(default_factory=dict)
+    shares: dict[int, Shares] = field(default_factory=dict)
+    receipts: dict[int, Receipt] = field(default_factory=dict)
+    statements: dict[int, bytes] = field(default_factory=dict)
+    releases: dict[int, bytes] = field(default_factory=dict)
+    disputes: set[tuple[str, str]] = field(default_factory=set)
+    culprits: set[str] = field(default_factory=set)
+
+    @property
+    def sharers(self) -> tuple[int, ...]:
+        """U2, once its phase has closed."""
+        return tuple(sorted(self.shares))
+
+    @property
+    def survivors(self) -> tuple[int, ...]:
+        """U3, once its phase has closed."""
+        return tuple(sorted(self.receipts))
+
+    @property
+    def answers(self) -> Mapping[Any, object]:
+        """The answers to the open phase, by site in the first and by position in the others."""
+        return self._phases[self.phase]
+
+    @property
+    def answers_before(self) -> Mapping[Any, object]:
+        """The answers to the phase before: those who gave them are asked in the open one."""
+        return self._phases[self.phase - 1]
+
+    @property
+    def _phases(self) -> tuple[Mapping[Any, object], ...]:
+        return self.adverts, self.shares, self.receipts, self.statements, self.releases
+
+    def forget_sealed(self) -> None:
+        """Drop the sealed shares, once delivered; the commitments stay."""
+        self.shares = {position: replace(shares, sealed=b"") for position, shares in self.shares.items()}
+
+    def serialise(self) -> bytes:
+        """The bytes that `parse` reads."""
+        return wire.CoordinatorState(
+            phase=self.phase,
+            finished=self.finished,
+            header=self.header,
+            words=self.words.astype("<u8", copy=False).tobytes(),
+            closures=[closure_to_wire(closure) for closure in self.closures.values()],
+            adverts={site: advert.to_wire() for site, advert in self.adverts.items()},
+            shares={position: shares.to_wire() for position, shares in self.shares.items()},
+            receipts={position: receipt.to_wire() for position, receipt in self.receipts.items()},
+            statements=self.statements,
+            releases=self.releases,
+            disputes=[wire.Dispute(one=one, other=other) for one, other in sorted(self.disputes)],
+            culprits=sorted(self.culprits),
+        ).SerializeToString(deterministic=True)
+
+    @staticmethod
+    def parse(raw: bytes) -> "CoordinatorState":
+        """Raises ProtocolError("malformed") for bytes that `serialise` did not write."""
+        message = wire.CoordinatorState()
+        try:
+            message.ParseFromString(raw)
+        except DecodeError:
+            raise ProtocolError("malformed", "the saved session cannot be read") from None
+        if message.phase >= len(PHASES):
+            raise ProtocolError("malformed", "the saved session is in an unknown phase")
+        closures = [closure_from_wire(closure) for closure in message.closures]
+        return CoordinatorState(
+            header=message.header,
+            words=np.frombuffer(message.words, dtype="<u8").astype(np.uint64),
+            phase=message.phase,
+            finished=message.finished,
+            closures={(closure.session, closure.public): closure for closure in closures},
+            adverts={site: Advert.from_wire(advert) for site, advert in message.adverts.items()},
+            shares={position: Shares.from_wire(shares) for position, shares in message.shares.items()},
+            receipts={position: Receipt.from_wire(kept) for position, kept in message.receipts.items()},
+            statements=dict(message.statements),
+            releases=dict(message.releases),
+            disputes={(dispute.one, dispute.other) for dispute in message.disputes},
+            culprits=set(message.culprits),
+        )
