@@ -63,7 +63,7 @@ def run_and_show(
         run = sealora.simulate(
             plan, folder, rounds=rounds, seed=seed, resume=resume, compare=compare, console=console
         )
-    except (KeyboardInterrupt, RunError):
+    except (KeyboardInterrupt, RunError, OSError):
         if (folder / "state" / "progress.json").exists():
             hint = resume_command(plan, folder, rounds, seed, compare)
             console.print(f"Finished rounds are kept. Go on with: {hint}", soft_wrap=True, markup=False)

@@ -20,7 +20,7 @@ from sealora.protocol.errors import ProtocolError, RefusedError, SealoraError
 from sealora.protocol.keystream import derive_key
 from sealora.protocol.messages import Header, Open, Reason, Refusal, Work
 from sealora.protocol.session import SiteHalf
-from sealora.strategies.strategy import Broadcast, Strategy
+from sealora.strategies.strategy import Broadcast, Part, Payload, Strategy
 
 SessionFactory = Callable[[bytes], SiteHalf]
 """Makes a site's half of an attempt from the header's bytes."""
@@ -103,12 +103,14 @@ class Site:
         _require_layout(header, layout.words, layout.levels)
         memory = self.memory.read()
         start = contract.strategy.local(broadcast, memory, contract.plan.lora.rank)
+        self.trainer.layout.check(start.tensors)
         metrics = self._measure(start.tensors)
         seed = derive_key("sealora/v1/training", contract.plan.seed, self.name, header.round)
         trained = self.trainer.train(start, broadcast.trains, self.data.train, header.round, seed)
         upload, kept = contract.strategy.upload(broadcast, trained.tensors, memory)
-        self.memory.prepare(header.round, header.attempt, kept)
         parts = contract.strategy.parts(self.trainer.layout)
+        _require_parts(parts, upload)
+        self.memory.prepare(header.round, header.attempt, kept)
         rounding = rounding_key(contract.plan.seed, self.name, header.round)
         return contribution(
             contract.plan, layout, parts, upload, trained, len(self.data.train), metrics, rounding
@@ -126,6 +128,7 @@ class Site:
         )
         _require_layout(header, layout.words, layout.levels)
         start = contract.strategy.local(broadcast, self.memory.read(), contract.plan.lora.rank)
+        self.trainer.layout.check(start.tensors)
         sums: dict[str, NDArray[np.generic]] = metric_segments(self._measure(start.tensors))
         return layout.encode(sums, rounding_key(contract.plan.seed, self.name, header.round))
 
@@ -137,6 +140,12 @@ class Site:
 def _require_layout(header: Header, words: int, levels: int) -> None:
     if (header.words, header.levels) != (words, levels):
         raise ProtocolError("wrong_dimension", "the header's dimensions are not the plan's")
+
+
+def _require_parts(parts: tuple[Part, ...], upload: Payload) -> None:
+    """A header may name fewer trained tensors than the plan's, and the upload is then too short."""
+    if {part.name: (part.length,) for part in parts} != {name: v.shape for name, v in upload.items()}:
+        raise ProtocolError("wrong_dimension", "training what the header names does not fill the upload")
 
 
 def _reason(error: SealoraError) -> Reason:

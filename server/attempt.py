@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sealora.protocol import messages
-from sealora.protocol.codec import Layout
-from sealora.protocol.errors import ProtocolError
+from sealora.protocol.codec import Layout, Values
+from sealora.protocol.errors import AttemptFailed, ProtocolError
 from sealora.protocol.fleet import Fleet
 from sealora.protocol.messages import Open, Refusal
 from sealora.protocol.session import CoordinatorHalf, Sum
@@ -27,6 +27,8 @@ class Attempt:
     bytes_down: int = 0
     bytes_up: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    sums: Mapping[str, Values] = field(default_factory=dict, repr=False)
+    """The decoded sum by segment, once there is one."""
 
     def run(self, session: CoordinatorHalf, header: bytes, tensors: bytes, trains: tuple[str, ...]) -> Sum:
         """Open the session with the model, then follow it to its end. Raises AttemptFailed."""
@@ -35,7 +37,15 @@ class Attempt:
         while requests := session.requests():
             wrapped = {site: messages.request(message) for site, message in requests.items()}
             self._phase(session.phase, session, wrapped)
-        return session.result()
+        total = session.result()
+        self.sums = self._decode(total)
+        return total
+
+    def _decode(self, total: Sum) -> Mapping[str, Values]:
+        try:
+            return self.layout.decode(total.words, len(total.contributors))
+        except ValueError:
+            raise AttemptFailed("the sum is not one that these contributors can have sent.") from None
 
     def _phase(self, name: str, session: CoordinatorHalf, requests: Mapping[str, bytes]) -> None:
         started = time.perf_counter()

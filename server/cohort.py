@@ -8,12 +8,15 @@ import numpy as np
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.errors import RunError
 from sealora.protocol.keystream import derive_key
+from sealora.protocol.messages import Work
 
 
 def select_cohort(
-    plan: PlanSettings, sites: Sequence[str], round_number: int, excluded: frozenset[str]
+    plan: PlanSettings, sites: Sequence[str], round_number: int, excluded: frozenset[str], work: Work
 ) -> tuple[str, ...]:
-    """All sites, or `cohort.size` of them drawn without replacement from the plan's seed; sorted.
+    """All sites, or to train `cohort.size` of them, drawn without replacement from the plan's seed; sorted.
+
+    The final evaluation asks everyone, so that its figures are those of all sites' rows.
 
     Raises RunError if nobody is left.
     """
@@ -22,7 +25,7 @@ def select_cohort(
         raise RunError(
             f"no site is left for round {round_number}.", "See the refusals above; then resume the run."
         )
-    if not 0 < plan.cohort.size < len(eligible):
+    if work == Work.EVALUATE or not 0 < plan.cohort.size < len(eligible):
         return tuple(eligible)
     generator = np.random.default_rng(list(derive_key("sealora/v1/cohort", plan.seed, round_number)))
     return tuple(sorted(generator.choice(eligible, plan.cohort.size, replace=False).tolist()))

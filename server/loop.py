@@ -13,7 +13,7 @@ from sealora.models.task import LOSS_UNITS, Metrics
 from sealora.plan import payload as names
 from sealora.plan.payload import payload_layout, weight_units
 from sealora.plan.settings import PlanSettings
-from sealora.protocol.errors import AttemptFailed, RunError
+from sealora.protocol.errors import AttemptFailed, RunError, UsageError
 from sealora.protocol.fleet import Fleet
 from sealora.protocol.messages import Header, Work, model_hash
 from sealora.protocol.session import CoordinatorHalf, Sum
@@ -56,7 +56,8 @@ class Coordinator:
     def run(self) -> tuple[Adapter, Evaluated]:
         """All rounds that are left, then the final evaluation.
 
-        Raises RunError when a round cannot be completed: the checkpoint is kept and can be resumed.
+        Raises UsageError if the checkpoint is of another plan or damaged, and RunError when a round
+        cannot be completed: the checkpoint is kept and can be resumed.
         """
         checkpoint = self._restore()
         self._tell(RunStarted(self.plan.rounds.count, self.fleet.sites, checkpoint.history))
@@ -69,9 +70,9 @@ class Coordinator:
     def _round(self, checkpoint: Checkpoint, number: int) -> Checkpoint:
         attempt, total = self._attempt(checkpoint, number, Work.TRAIN)
         started = time.perf_counter()
-        sums = attempt.layout.decode(total.words, len(total.contributors))
-        state = self.strategy.step(checkpoint.state, self._layout, self._aggregate(sums, total))
-        record = self._record(attempt, sums, total, time.perf_counter() - started)
+        aggregate = self._aggregate(attempt.sums, total)
+        state = self.strategy.step(checkpoint.state, self._layout, aggregate)
+        record = self._record(attempt, attempt.sums, total, time.perf_counter() - started)
         checkpoint = replace(checkpoint, state=state, history=(*checkpoint.history, record))
         self.store.save(checkpoint)
         self._tell(RoundDone(record))
@@ -82,7 +83,7 @@ class Coordinator:
         broadcast = self.strategy.open(checkpoint.state, self._layout, number)
         tensors = pack(broadcast.tensors)
         for count in range(1, self.plan.rounds.attempts + 1):
-            cohort = select_cohort(self.plan, self.fleet.sites, number, self._excluded)
+            cohort = select_cohort(self.plan, self.fleet.sites, number, self._excluded, work)
             layout = payload_layout(self.plan, self.strategy, self.task, self._layout, len(cohort), work)
             header = Header(
                 plan_hash=self.plan_hash,
@@ -135,7 +136,7 @@ class Coordinator:
 
     def _evaluate(self, checkpoint: Checkpoint) -> Evaluated:
         attempt, total = self._attempt(checkpoint, self.plan.rounds.count + 1, Work.EVALUATE)
-        sums = _metric_sums(attempt.layout.decode(total.words, len(total.contributors)))
+        sums = _metric_sums(attempt.sums)
         return Evaluated(self.task.metrics(sums), self.task.tables(sums), total.contributors)
 
     def _restore(self) -> Checkpoint:
@@ -144,7 +145,7 @@ class Coordinator:
             checkpoint = Checkpoint(os.urandom(16), self.plan_hash, self.strategy.init(self.initial))
             self.store.save(checkpoint)
         if checkpoint.plan_hash != self.plan_hash:
-            raise RunError("the run in this folder is of another plan.", "Use its plan, or a new folder.")
+            raise UsageError("the run in this folder is of another plan.", "Use its plan, or a new folder.")
         return checkpoint
 
     @property

@@ -3,6 +3,7 @@
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -32,6 +33,7 @@ class ProgressBar:
         self._console = console
         self._headline = headline
         self._rounds = 0
+        self._sites = 0
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("[bold]{task.description}"),
@@ -67,16 +69,17 @@ class ProgressBar:
                 self._progress.reset(self._phase, total=event.sites, visible=True, note="")
                 self._progress.update(self._phase, description=f"  {event.phase}: sites")
             case SiteAnswered():
-                self._progress.update(self._phase, advance=1, note=event.site)
+                self._progress.update(self._phase, advance=1, note=escape(event.site))
                 if event.phase == "train":
                     self._progress.update(self._run, advance=1)
             case SiteRefused():
+                # A site's words are its own: they must not be read as markup.
                 self._progress.console.print(
-                    f"[yellow]{event.site}[/] refused ({event.reason}): {event.text}"
+                    f"[yellow]{escape(event.site)}[/] refused ({event.reason}): {escape(event.text)}"
                 )
             case AttemptLost():
                 self._progress.console.print(
-                    f"[yellow]Round {event.round}, attempt {event.attempt}[/]: {event.reason}"
+                    f"[yellow]Round {event.round}, attempt {event.attempt}[/]: {escape(event.reason)}"
                 )
             case RoundDone():
                 self._done(event)
@@ -86,8 +89,8 @@ class ProgressBar:
     def _begin(self, event: RunStarted) -> None:
         """The bar counts sites' answers over all rounds and the evaluation, so that it moves evenly."""
         self._rounds = event.rounds
-        sites, done = len(event.sites), len(event.history)
-        self._progress.update(self._run, total=(event.rounds + 1) * sites, completed=done * sites)
+        self._sites, done = len(event.sites), len(event.history)
+        self._progress.update(self._run, total=(event.rounds + 1) * self._sites, completed=done * self._sites)
         if done:
             self._progress.console.print(f"Going on after round {done} of {event.rounds}.")
 
@@ -95,7 +98,7 @@ class ProgressBar:
         record = event.record
         before = record.metrics.get(self._headline, float("nan"))
         self._progress.update(
-            self._run, completed=record.round * len(record.cohort), note=f"loss {record.train_loss:.3f}"
+            self._run, completed=record.round * self._sites, note=f"loss {record.train_loss:.3f}"
         )
         self._progress.console.print(
             f"Round {record.round}/{self._rounds}  {len(record.contributors)}/{len(record.cohort)} sites  "

@@ -5,10 +5,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sealora.models.adapter import pack, unpack
 from sealora.plan.durable import write_durably
-from sealora.protocol.errors import RunError
+from sealora.protocol.errors import UsageError
 from sealora.server.events import RoundRecord
 from sealora.strategies.strategy import State
 
@@ -66,24 +67,27 @@ class CheckpointStore:
                 old.unlink()
 
     def load(self) -> Checkpoint | None:
-        """The last checkpoint, or None if there is none. Raises RunError if it was damaged."""
+        """The last checkpoint, or None if there is none. Raises UsageError if it was damaged."""
         path = self._folder / "progress.json"
         if not path.exists():
             return None
         try:
-            progress = json.loads(path.read_text())
-            tensors = (self._folder / progress["tensors"]).read_bytes()
-        except (OSError, ValueError, KeyError) as error:
-            raise RunError(
-                f"the checkpoint {path} cannot be read ({error}).", "Start again in a new folder."
+            return self._parse(json.loads(path.read_text()), path)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsageError(
+                f"the checkpoint {path} cannot be read ({type(error).__name__}).",
+                "Start again in a new folder.",
             ) from None
-        if progress.get("format") != FORMAT:
-            raise RunError(
-                f"the checkpoint {path} has format {progress.get('format')}, this version reads {FORMAT}.",
+
+    def _parse(self, progress: Mapping[str, Any], path: Path) -> Checkpoint:
+        if progress["format"] != FORMAT:
+            raise UsageError(
+                f"the checkpoint {path} has format {progress['format']}, this version reads {FORMAT}.",
                 "Resume with the version of Sealora that began the run.",
             )
+        tensors = (self._folder / progress["tensors"]).read_bytes()
         if hashlib.sha256(tensors).hexdigest() != progress["sha256"]:
-            raise RunError(
+            raise UsageError(
                 f"the checkpoint's tensors beside {path} were changed.", "Start again in a new folder."
             )
         return Checkpoint(

@@ -14,7 +14,8 @@ from sealora.server.metrics_log import finite
 from sealora.simulation.federation import Federation
 from sealora.strategies.strategy import Start
 
-POOLED = "pooled"
+POOLED = "all data"
+"""No site has a space in its name."""
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from datasets import Dataset
 
 from sealora.client.memory import SiteMemory
 from sealora.client.site import Contract, Site
@@ -13,11 +10,10 @@ from sealora.client.torch_trainer import TorchTrainer
 from sealora.models.adapter import Adapter
 from sealora.models.base import base_hash, load_base
 from sealora.models.lora import initial_adapter
-from sealora.models.site_data import SiteData, prepare
+from sealora.models.site_data import prepare
 from sealora.models.table import draw_rows, read_table
 from sealora.models.task import Example, Task, load_task
 from sealora.plan.loader import Plan
-from sealora.protocol.errors import DataError
 from sealora.protocol.plain import PlainSiteHalf
 from sealora.simulation.partition import partition
 from sealora.strategies.registry import load_strategy
@@ -67,17 +63,10 @@ def assemble(plan: Plan, memories: Path, tell: Callable[[str], None] = lambda _:
             name=name,
             contract=contract,
             trainer=trainer,
-            data=_site_data(name, table.select(rows), task, base.tokenizer, plan),
+            data=prepare(table.select(rows), task, base.tokenizer, plan.data, plan.seed, name),
             memory=SiteMemory(memories / name),
             new_session=PlainSiteHalf,
         )
         for name, rows in shares.items()
     }
     return Federation(plan, task, trainer, contract, sites, initial_adapter(trainer.layout, plan.seed))
-
-
-def _site_data(name: str, table: Dataset, task: Task, tokenizer: Any, plan: Plan) -> SiteData:
-    try:
-        return prepare(table, task, tokenizer, plan.data, plan.seed, name)
-    except DataError as error:
-        raise DataError(f"{name}: {error.message}", error.remedy) from None

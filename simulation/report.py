@@ -46,7 +46,7 @@ def build_result(
         "tables": evaluated.tables,
         "curve": [record.metrics for record in history] + [evaluated.metrics],
         "train_loss": [record.train_loss for record in history],
-        "sites": {name: _site(federation, name) for name in federation.sites},
+        "sites": {name: _site(federation, name, name in evaluated.contributors) for name in federation.sites},
         "comparison": None
         if comparison is None
         else {"alone": comparison.alone, "pooled": comparison.pooled},
@@ -129,29 +129,36 @@ def _rows(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     if result["comparison"] is not None:
         ordered = sorted(result["comparison"]["alone"].items(), key=lambda item: item[1][headline])
         keys = ordered[0][1]
-        means = {
-            key: fmean(metrics[key] for _, metrics in ordered if metrics[key] is not None) for key in keys
-        }
+        means = {key: _mean([metrics[key] for _, metrics in ordered]) for key in keys}
         rows += [
             (f"alone, worst ({ordered[0][0]})", ordered[0][1]),
             ("alone, mean of sites", means),
             (f"alone, best ({ordered[-1][0]})", ordered[-1][1]),
         ]
-    sites = {name: site["metrics"] for name, site in result["sites"].items()}
-    worst = min(sites, key=lambda name: sites[name][headline])
-    rows += [("federated", result["metrics"]), (f"federated, on its worst site ({worst})", sites[worst])]
+    rows.append(("federated", result["metrics"]))
+    sites = {name: site["metrics"] for name, site in result["sites"].items() if site["metrics"] is not None}
+    if sites:
+        worst = min(sites, key=lambda name: sites[name][headline])
+        rows.append((f"federated, on its worst site ({worst})", sites[worst]))
     if result["comparison"] is not None:
         rows.append(("all data pooled", result["comparison"]["pooled"]))
     return rows
 
 
-def _site(federation: Federation, name: str) -> dict[str, Any]:
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean of the values that exist: a site whose test rows share one label has no AUROC."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _site(federation: Federation, name: str, evaluated: bool) -> dict[str, Any]:
+    """`metrics` are the final model's, or None if this site did not take part in the final evaluation."""
     site = federation.sites[name]
     sums = {part: counts.astype(float) for part, counts in site.metrics.items()}
     return {
         "train_rows": len(site.data.train),
         "test_rows": len(site.data.test),
-        "metrics": federation.task.metrics(sums),
+        "metrics": federation.task.metrics(sums) if evaluated else None,
         "cleaning": site.data.report.to_dict(),
     }
 

@@ -1,7 +1,6 @@
 """The run folder, format 1: what a run leaves behind, and where.
 
 run.json                 format, versions, when it was begun
-plan.toml                the plan as it was given
 plan.json                the plan with every default, without the simulation's freedom to change
 adapter/                 the result in PEFT format
 result.json              metrics, bytes, seconds, hashes
@@ -23,6 +22,8 @@ from sealora.plan.loader import Plan
 from sealora.protocol.errors import UsageError
 
 FORMAT = 1
+BEGUN = frozenset({"plan.json", "plan.json.partial", "run.json.partial"})
+"""What a run leaves that is killed before its folder counts as one: `run.json` is written last."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class RunFolder:
     @classmethod
     def create(cls, path: Path, plan: Plan, versions: dict[str, str]) -> "RunFolder":
         """A new run folder. Raises UsageError if something is there already."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(item.name not in BEGUN for item in path.iterdir())):
             raise UsageError(
                 f"{path} is not empty.", "Choose another --out, or add --resume to go on with the run in it."
             )
@@ -64,10 +65,12 @@ class RunFolder:
 
     @property
     def plan(self) -> Plan:
-        """The plan of the run, every default written out."""
-        return Plan.from_settings(
-            Plan.model_validate_json((self.path / "plan.json").read_text(), strict=False)
-        )
+        """The plan of the run, every default written out. Raises UsageError if it was damaged."""
+        text = self._read("plan.json")
+        try:
+            return Plan.from_settings(Plan.model_validate_json(text, strict=False))
+        except ValueError:
+            raise self._damaged("plan.json") from None
 
     @property
     def adapter(self) -> Path:
@@ -82,14 +85,25 @@ class RunFolder:
     @property
     def result(self) -> dict[str, Any]:
         """The content of result.json. Raises UsageError if the run is not finished."""
-        try:
-            result: dict[str, Any] = json.loads((self.path / "result.json").read_text())
-        except FileNotFoundError:
+        if not (self.path / "result.json").exists():
             raise UsageError(
                 f"the run in {self.path} is not finished.", "Go on with `sealora simulate --resume`."
-            ) from None
+            )
+        try:
+            result: dict[str, Any] = json.loads(self._read("result.json"))
+        except ValueError:
+            raise self._damaged("result.json") from None
         return result
 
     def write_json(self, name: str, content: object) -> None:
         """Write a JSON file whole."""
         write_durably(self.path / name, json.dumps(content, indent=2).encode() + b"\n")
+
+    def _read(self, name: str) -> str:
+        try:
+            return (self.path / name).read_text()
+        except (OSError, UnicodeDecodeError):
+            raise self._damaged(name) from None
+
+    def _damaged(self, name: str) -> UsageError:
+        return UsageError(f"{self.path / name} is missing or damaged.", "Restore it, or repeat the run.")

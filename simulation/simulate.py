@@ -1,6 +1,7 @@
 """A whole simulated run: from a plan to a run folder."""
 
 import platform
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -8,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from sealora.models import lora
+from sealora.models.cleaning import REASONS, CleaningReport
+from sealora.plan.contract import resolved
 from sealora.plan.loader import Plan
+from sealora.protocol.errors import UsageError
 from sealora.protocol.plain import PlainCoordinatorHalf
 from sealora.server.events import Event, Observer, RoundDone, RoundRecord, RunStarted
 from sealora.server.loop import Coordinator
@@ -84,8 +89,24 @@ class _Recorder:
 
 def _folder(plan: Plan, out: Path, resume: bool, known: dict[str, str]) -> RunFolder:
     if resume and (out / "run.json").exists():
-        return RunFolder.open(out)
+        folder = RunFolder.open(out)
+        _require_same(folder.plan, plan, out)
+        return folder
     return RunFolder.create(out, plan, known)
+
+
+def _require_same(begun: Plan, plan: Plan, out: Path) -> None:
+    """Raises UsageError unless a run goes on with its plan, the sites' too; only the device may change."""
+    sections = [name for name, value in resolved(plan).items() if _other(name, value, resolved(begun)[name])]
+    if sections:
+        raise UsageError(
+            f"the run in {out} is of another plan: it differs in {', '.join(sections)}.",
+            "Resume with the plan and the options that it began with, or choose a new --out.",
+        )
+
+
+def _other(name: str, value: Any, begun: Any) -> bool:
+    return {**value, "device": ""} != {**begun, "device": ""} if name == "model" else value != begun
 
 
 def _coordinator(federation: Federation, folder: RunFolder, observers: tuple[Observer, ...]) -> Coordinator:
@@ -111,7 +132,16 @@ def _show_split(federation: Federation, folder: RunFolder, console: Console) -> 
     save_split_picture(folder.path / "split.png", counts, labels)
     for name, site in federation.sites.items():
         for warning in site.data.report.warnings:
-            console.print(f"[yellow]{name}[/]: {warning}")
+            console.print(f"[yellow]{escape(name)}[/]: {escape(warning)}")
+    dropped = _dropped([site.data.report for site in federation.sites.values()])
+    if dropped:
+        console.print(f"[yellow]Rows left out:[/] {dropped}. Where they stand is in result.json.")
+
+
+def _dropped(reports: Sequence[CleaningReport]) -> str:
+    """Rows of all sites that cleaning left out, by reason; empty if there are none."""
+    counts = {reason: sum(report.dropped.get(reason, 0) for report in reports) for reason in REASONS}
+    return ", ".join(f"{count} {REASONS[reason]}" for reason, count in counts.items() if count)
 
 
 def _compare(federation: Federation, folder: RunFolder, console: Console) -> Comparison:
