@@ -226,16 +226,19 @@ class HashChain:
         self.heads: list[bytes] = []
         """The chain's head after each line, 32 bytes each."""
         self._descriptor = _open_locked(path)
+        self._process = os.getpid()
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Give the lock back, also where a forked child still holds the descriptor."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
+            if self._process == os.getpid():
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def require_open(self) -> None:
-        """Raises RunError once the chain is closed, be it by a failed write."""
-        if self._descriptor < 0:
+        """Raises RunError once the chain is closed, be it by a failed write, and in a forked child."""
+        if self._descriptor < 0 or self._process != os.getpid():
             raise RunError(f"{self.path.name} is closed.", "Open the ledger again.")
 
     def replay(self, header: Entry) -> Iterator[Entry]:

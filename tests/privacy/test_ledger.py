@@ -309,6 +309,28 @@ def test_there_is_one_writer(path: Path) -> None:
     opened(path).close()
 
 
+def test_a_forked_child_neither_charges_nor_keeps_or_gives_back_the_lock(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = opened(path)
+    # What a fork does to the lock: one open file, two descriptors.
+    inherited = os.dup(ledger._chain._descriptor)
+    with monkeypatch.context() as child:
+        child.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(RunError, match="closed"):
+            ledger.charge(key(0), ROUND, PLENTY)
+        ledger.close()
+    with pytest.raises(RefusedError, match="in use"):
+        opened(path)
+    os.close(inherited)
+
+    ledger = opened(path)
+    inherited = os.dup(ledger._chain._descriptor)
+    ledger.close()
+    opened(path).close()
+    os.close(inherited)
+
+
 @pytest.mark.parametrize("name", [".", "missing/notes.ledger"])
 def test_a_path_that_cannot_be_opened(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="cannot be opened"):
