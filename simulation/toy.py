@@ -1,0 +1,200 @@
+"""A federation of a few small tensors: for tests of faults, restarts and strategies without torch.
+
+Every site pulls the tensors towards targets of its own, so the best common model is the weighted
+mean of the targets, and FedAvg approaches it.
+
+    toy = toy_federation(folder, sites=4)
+    adapter, evaluated = toy.coordinator().run()
+
+Building it again on the same folder is what restarting all processes is.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sealora.client.memory import SiteMemory
+from sealora.client.site import Contract, Site
+from sealora.client.trainer import Trained
+from sealora.models.adapter import Adapter, AdapterLayout, Array, Tensors, TensorSpec
+from sealora.models.cleaning import CleaningReport
+from sealora.models.settings import ModelSettings, TaskSettings
+from sealora.models.site_data import SiteData
+from sealora.models.task import LOSS_UNITS, Counts, Example, SumSpec
+from sealora.plan import contract as contracts
+from sealora.plan.settings import PlanSettings
+from sealora.protocol.keystream import Keystream, derive_key
+from sealora.protocol.plain import PlainCoordinatorHalf, PlainSiteHalf
+from sealora.protocol.session import CoordinatorHalf
+from sealora.server.events import Observer
+from sealora.server.loop import Coordinator
+from sealora.server.store import CheckpointStore
+from sealora.simulation.faults import Faults
+from sealora.simulation.fleet import InProcessFleet
+from sealora.strategies.fedavg import FedAvg
+from sealora.strategies.strategy import Start, Strategy
+
+LAYOUT = AdapterLayout(
+    (
+        TensorSpec("head.bias", (2,)),
+        TensorSpec("head.weight", (2, 4)),
+        TensorSpec("layer.lora_A.weight", (2, 6), "A", "layer", 2.0),
+        TensorSpec("layer.lora_B.weight", (4, 2), "B", "layer", 2.0),
+    ),
+    rank=2,
+)
+"""One LoRA pair and a head: 30 values."""
+MAX_ROWS = 2**16
+MAX_DISTANCE = 2**10
+
+
+class ToyMetrics:
+    """The sum vector of the toy: how far the model is from the sites' targets, and over how many rows."""
+
+    headline = "nearness"
+
+    def sums(self) -> tuple[SumSpec, ...]:
+        """Distance times rows, in units of 1/65536, and rows."""
+        return (SumSpec("loss", 1, MAX_ROWS * MAX_DISTANCE * LOSS_UNITS), SumSpec("rows", 1, MAX_ROWS))
+
+    def metrics(self, sums: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+        """ "loss": mean squared distance; "nearness": 1 / (1 + loss). NaN if no row was counted."""
+        rows = float(sums["rows"][0])
+        loss = float(sums["loss"][0]) / LOSS_UNITS / rows if rows else float("nan")
+        return {"loss": loss, "nearness": 1 / (1 + loss)}
+
+    def tables(self, sums: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+        """The number of rows."""
+        return {"rows": int(sums["rows"][0])}
+
+
+@dataclass
+class ToyTrainer:
+    """Gradient descent on half the squared distance to `targets`, a step for each epoch.
+
+    `jitter` scales a move that depends on the seed alone: a stand-in for the order of the rows.
+    """
+
+    targets: Tensors
+    layout: AdapterLayout = LAYOUT
+    steps: int = 3
+    step_size: float = 0.3
+    jitter: float = 0.01
+
+    def train(
+        self, start: Start, trains: Sequence[str], examples: Sequence[Example], round_number: int, seed: bytes
+    ) -> Trained:
+        """See Trainer. The loss is that of the start, once for each row and step."""
+        current = {name: np.array(tensor) for name, tensor in start.tensors.items()}
+        loss = self._distance(current)
+        for _ in range(self.steps):
+            term = (
+                start.gradient_term({name: current[name] for name in trains}) if start.gradient_term else {}
+            )
+            for name in trains:
+                gradient = current[name] - self.targets[name] + term.get(name, np.float32(0))
+                current[name] = (current[name] - np.float32(self.step_size) * gradient).astype(np.float32)
+        for name in trains:
+            move = _uniform(LAYOUT[name].shape, derive_key("toy jitter", seed, name))
+            current[name] = current[name] + np.float32(self.jitter) * move
+        rows = self.steps * len(examples)
+        return Trained(current, loss * rows, rows)
+
+    def evaluate(self, tensors: Tensors, examples: Sequence[Example]) -> dict[str, Counts]:
+        """See Trainer."""
+        loss = round(self._distance(tensors) * LOSS_UNITS) * len(examples)
+        return {"loss": np.array([loss]), "rows": np.array([len(examples)])}
+
+    def _distance(self, tensors: Tensors) -> float:
+        """Mean squared distance to the targets."""
+        squares = [
+            np.square(tensors[name] - target, dtype=np.float64) for name, target in self.targets.items()
+        ]
+        return min(float(np.mean(np.concatenate([s.reshape(-1) for s in squares]))), MAX_DISTANCE)
+
+
+@dataclass
+class ToyFederation:
+    """The parties of a toy run; their files are under `folder`."""
+
+    folder: Path
+    plan: PlanSettings
+    contract: Contract
+    sites: dict[str, Site]
+    initial: Adapter
+
+    def coordinator(
+        self,
+        faults: Faults | None = None,
+        observers: Sequence[Observer] = (),
+        new_session: Callable[[bytes], CoordinatorHalf] = PlainCoordinatorHalf,
+    ) -> Coordinator:
+        """A coordinator that goes on from the checkpoint in the folder, if there is one."""
+        return Coordinator(
+            plan=self.plan,
+            plan_hash=self.contract.plan_hash,
+            task=self.contract.task,
+            strategy=self.contract.strategy,
+            initial=self.initial,
+            fleet=InProcessFleet({name: site.handle for name, site in self.sites.items()}, faults),
+            store=CheckpointStore(self.folder / "state"),
+            new_session=new_session,
+            observers=observers,
+        )
+
+
+def toy_plan(**sections: Any) -> PlanSettings:
+    """A plan for the toy; `sections` are those of a plan, as settings or plain values."""
+    return PlanSettings(
+        schema=1, model=ModelSettings(name="toy"), task=TaskSettings(labels=("no", "yes")), **sections
+    )
+
+
+def toy_federation(
+    folder: Path, sites: int = 4, plan: PlanSettings | None = None, strategy: Strategy | None = None
+) -> ToyFederation:
+    """Sites site-1, site-2, … with 10, 20, … training rows and 1, 2, … test rows."""
+    plan = plan or toy_plan()
+    plan_hash = bytes.fromhex(contracts.sha256(contracts.canonical(contracts.contract(plan))))
+    contract = Contract(plan, plan_hash, ToyMetrics(), strategy or FedAvg(plan.strategy))
+    made = {f"site-{number}": number for number in range(1, sites + 1)}
+    return ToyFederation(
+        folder=folder,
+        plan=plan,
+        contract=contract,
+        sites={name: toy_site(folder, name, contract, number) for name, number in made.items()},
+        initial=Adapter(LAYOUT, tensors_of("start", scale=0.1)),
+    )
+
+
+def toy_site(folder: Path, name: str, contract: Contract, size: int) -> Site:
+    """A site with 10 · `size` training rows whose targets depend on its name alone."""
+    example = Example((1,), 0)
+    report = CleaningReport(11 * size, 11 * size, {}, 0, {}, {"no": 11 * size})
+    return Site(
+        name=name,
+        contract=contract,
+        trainer=ToyTrainer(tensors_of(name)),
+        data=SiteData([example] * (10 * size), [example] * size, report),
+        memory=SiteMemory(folder / "sites" / name),
+        new_session=PlainSiteHalf,
+    )
+
+
+def tensors_of(name: str, scale: float = 1.0) -> dict[str, Array]:
+    """Values of the layout's tensors, uniform on ±scale, the same for the same name."""
+    return {
+        spec.name: (_uniform(spec.shape, derive_key("toy tensors", name, spec.name)) * scale).astype(
+            np.float32
+        )
+        for spec in LAYOUT.specs
+    }
+
+
+def _uniform(shape: tuple[int, ...], key: bytes) -> Array:
+    words = Keystream(key).words32(int(np.prod(shape)))
+    return (words.astype(np.float64) * 2.0**-31 - 1).astype(np.float32).reshape(shape)
