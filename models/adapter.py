@@ -82,11 +82,12 @@ class AdapterLayout:
         missing = {spec.name for spec in self.specs} - set(tensors)
         strange = set(tensors) - {spec.name for spec in self.specs}
         if missing or strange:
-            raise ModelError(f"the adapter's tensors differ: missing {sorted(missing)}, unknown {sorted(strange)}.")
+            raise ModelError(f"the adapter lacks {sorted(missing)} and has unknown {sorted(strange)}.")
         for spec in self.specs:
             tensor = tensors[spec.name]
             if tensor.shape != spec.shape or tensor.dtype != np.float32:
-                raise ModelError(f"{spec.name} is {tensor.dtype}{tensor.shape}, the plan says float32{spec.shape}.")
+                found = f"{tensor.dtype}{tensor.shape}"
+                raise ModelError(f"{spec.name} is {found}, the plan says float32{spec.shape}.")
 
 
 @dataclass(frozen=True)

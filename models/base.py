@@ -64,7 +64,7 @@ def describe(model: ModelSettings, lora: LoraSettings, task: TaskSettings) -> Ad
 
 
 def locate(settings: ModelSettings) -> str:
-    """What `from_pretrained` understands: a folder, or a hub id. Raises ModelError if it is neither."""
+    """What `from_pretrained` understands: a folder, or a hub id. Raises ModelError."""
     name = settings.name
     if name.startswith("bundled:"):
         return str(bundled_model(name.removeprefix("bundled:")))
@@ -83,7 +83,9 @@ def choose_device(settings: ModelSettings) -> str:
     if settings.device == "auto":
         return next(name for name, here in available.items() if here)
     if not available[settings.device]:
-        raise ModelError(f"this machine has no {settings.device} device.", "Set model.device to 'auto' or 'cpu'.")
+        raise ModelError(
+            f"this machine has no {settings.device} device.", "Set model.device to 'auto' or 'cpu'."
+        )
     return settings.device
 
 
@@ -148,7 +150,7 @@ def _explained(settings: ModelSettings) -> Iterator[None]:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
             f"the model {settings.name!r} cannot be loaded: {_first_line(error)}",
-            "Use bundled:minilm, a local folder, or a hub id while online (HF_HUB_OFFLINE=1 allows only cached ones).",
+            "Use bundled:minilm, a local folder, or a hub id (HF_HUB_OFFLINE=1 allows only cached ones).",
         ) from None
 
 

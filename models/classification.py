@@ -46,7 +46,8 @@ class Classification:
 
     def _class(self, label: str) -> int:
         if label not in self._index:
-            raise DataError(f"{label!r} is not a label of the task.", f"Labels: {', '.join(self.settings.labels)}.")
+            known = ", ".join(self.settings.labels)
+            raise DataError(f"{label!r} is not a label of the task.", f"Labels: {known}.")
         return self._index[label]
 
     def target_tensor(self, targets: Sequence[Any], width: int) -> torch.Tensor:
@@ -76,7 +77,8 @@ class Classification:
         losses = torch.nan_to_num(self.losses(logits, targets).double(), nan=MAX_LOSS).clamp(0, MAX_LOSS)
         scores = self._scores(logits).numpy()
         truth = _as_matrix(targets, self.classes)
-        decided = scores >= 0.5 if self.settings.multi_label else _as_matrix(logits.argmax(dim=1), self.classes)
+        chosen = _as_matrix(logits.argmax(dim=1), self.classes)
+        decided = scores >= 0.5 if self.settings.multi_label else chosen
         return {
             "loss": np.array([round(float(losses.sum()) * LOSS_UNITS)]),
             "rows": np.array([len(truth)]),
@@ -116,7 +118,8 @@ class Classification:
         else:
             matrix = sums["table"].reshape(self.classes, self.classes)
             true_positive = np.diag(matrix)
-            false_positive, false_negative = matrix.sum(axis=0) - true_positive, matrix.sum(axis=1) - true_positive
+            false_positive = matrix.sum(axis=0) - true_positive
+            false_negative = matrix.sum(axis=1) - true_positive
             confusion = matrix.astype(int).tolist()
         classes = {
             label: _scores_of(float(true_positive[i]), float(false_positive[i]), float(false_negative[i]))
@@ -136,7 +139,8 @@ class Classification:
         for row in self._scores(logits).tolist():
             scores = dict(zip(self.settings.labels, row, strict=True))
             if self.settings.multi_label:
-                predictions.append({"labels": [name for name, p in scores.items() if p >= 0.5], "scores": scores})
+                labels = [name for name, score in scores.items() if score >= 0.5]
+                predictions.append({"labels": labels, "scores": scores})
             else:
                 predictions.append({"label": max(scores, key=lambda name: scores[name]), "scores": scores})
         return predictions

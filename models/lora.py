@@ -19,7 +19,7 @@ from sealora.protocol.keystream import Keystream, derive_key
 ADAPTER_NAME = "default"
 TASK_TYPES = {"sequence_classification": TaskType.SEQ_CLS, "causal_lm": TaskType.CAUSAL_LM}
 HEAD_NAMES = ("classifier", "score")
-COMMON_TARGETS = ({"query", "value"}, {"q_proj", "v_proj"}, {"q_lin", "v_lin"}, {"q", "v"}, {"Wqkv"}, {"c_attn"})
+COMMON_TARGETS = ({"query", "value"}, {"q_proj", "v_proj"}, {"q_lin", "v_lin"}, {"Wqkv"}, {"c_attn"})
 
 
 def attach(model: nn.Module, settings: LoraSettings, head: str) -> PeftModel:
@@ -83,7 +83,8 @@ def layout_of(model: PeftModel) -> AdapterLayout:
     specs = []
     for name, parameter in parameters_of(model).items():
         role, module = _role(name)
-        specs.append(TensorSpec(name, tuple(parameter.shape), role, module, scale if role != "other" else 1.0))
+        factor = 1.0 if role == "other" else scale
+        specs.append(TensorSpec(name, tuple(parameter.shape), role, module, factor))
     return AdapterLayout(tuple(specs), config.r)
 
 

@@ -61,7 +61,7 @@ class DataSettings(Settings):
     """Column to select rows by; empty keeps all rows."""
     filter_value: str = ""
     """Rows whose `filter_column` has this value are kept."""
-    label_map: dict[str, str] = {}
+    label_map: dict[str, str] = Field(default_factory=dict)
     """Renames the values of the label column to class names, such as `{ "0" = "negative" }`."""
     rows: Annotated[int, Field(ge=0)] = 0
     """Most rows to use, drawn with the plan's seed; 0 uses all."""

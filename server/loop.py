@@ -82,7 +82,8 @@ class Coordinator:
         """Ask cohorts until one of them yields a sum."""
         broadcast = self.strategy.open(checkpoint.state, self._layout, number)
         tensors = pack(broadcast.tensors)
-        for count in range(1, self.plan.rounds.attempts + 1):
+        for _ in range(self.plan.rounds.attempts):
+            count = self.store.open_attempt(number)
             cohort = select_cohort(self.plan, self.fleet.sites, number, self._excluded, work)
             layout = payload_layout(self.plan, self.strategy, self.task, self._layout, len(cohort), work)
             header = Header(

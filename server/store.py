@@ -38,7 +38,7 @@ class Checkpoint:
 
 
 class CheckpointStore:
-    """A folder with `progress.json` and the tensors it names.
+    """A folder with `progress.json`, the tensors it names, and `attempt.json`: the last one opened.
 
     A checkpoint takes effect when `progress.json` is renamed into place, after the tensors it names
     have reached the disk; a crash before leaves the previous checkpoint.
@@ -65,6 +65,21 @@ class CheckpointStore:
         for old in self._folder.glob("round-*.safetensors"):
             if old.name != name:
                 old.unlink()
+
+    def open_attempt(self, round_number: int) -> int:
+        """The number of a fresh attempt of that round, from 1; on disk before this returns.
+
+        Sites answer a number once, and they may outlive a coordinator that is restarted amid a round.
+        Raises OSError if the disk refuses, UsageError if the file was damaged.
+        """
+        path = self._folder / "attempt.json"
+        try:
+            last = json.loads(path.read_text()) if path.exists() else {"round": 0, "attempt": 0}
+            attempt = last["attempt"] + 1 if last["round"] == round_number else 1
+        except (ValueError, KeyError, TypeError):
+            raise UsageError(f"{path} cannot be read.", "Start again in a new folder.") from None
+        write_durably(path, json.dumps({"round": round_number, "attempt": attempt}).encode())
+        return attempt
 
     def load(self) -> Checkpoint | None:
         """The last checkpoint, or None if there is none. Raises UsageError if it was damaged."""

@@ -7,8 +7,6 @@ range than the tensors: W ← W + η·Σ p_k (W_k − W).
 
 from typing import Literal
 
-import numpy as np
-
 from sealora.models.adapter import Adapter, AdapterLayout, Tensors, flatten, unflatten
 from sealora.strategies.settings import StrategySettings
 from sealora.strategies.strategy import Aggregate, Broadcast, Memory, Part, Payload, Start, State
@@ -35,10 +33,9 @@ class FedAvg:
         return Broadcast(state, tuple(spec.name for spec in layout.of_kind("shared")))
 
     def step(self, state: State, layout: AdapterLayout, aggregate: Aggregate) -> State:
-        """W ← W + η·mean update, added in float64 and kept in float32."""
+        """W ← W + η·mean update."""
         updates = unflatten(aggregate.mean("update") * self._step, layout.of_kind("shared"))
-        moved = {name: (state[name].astype(np.float64) + update).astype(np.float32) for name, update in updates.items()}
-        return {**state, **moved}
+        return {**state, **{name: state[name] + update for name, update in updates.items()}}
 
     def model(self, state: State, layout: AdapterLayout) -> Adapter:
         """The state is the adapter itself."""
