@@ -21,6 +21,7 @@ class InProcessFleet:
         self._faults = faults or Faults()
         self._fault: dict[str, Fault | None] = {}
         self._phase: dict[str, int] = {}
+        self._first_attempt: dict[int, int] = {}
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -47,5 +48,7 @@ class InProcessFleet:
             return
         header = Header.parse(body.header)
         exempt = header.work == Work.EVALUATE
+        # A restarted run numbers its attempts on, and must still meet the faults of a round's first.
+        attempt = header.attempt - self._first_attempt.setdefault(header.round, header.attempt) + 1
         self._phase[site] = 0
-        self._fault[site] = None if exempt else self._faults.of(site, header.round, header.attempt)
+        self._fault[site] = None if exempt else self._faults.of(site, header.round, attempt)
