@@ -1,0 +1,56 @@
+"""Every example: its plan is sound, its README leads to it, and a shortened run comes to an end."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+import sealora
+from sealora.cli.demo import PLAN as DEMO
+from sealora.plan.loader import load
+
+ROOT = Path(__file__).parents[2]
+PLANS = sorted((ROOT / "examples").glob("*/plan.toml"))
+NAMES = [path.parent.name for path in PLANS]
+
+
+def test_there_are_examples() -> None:
+    assert {"sentiment", "newswire", "chinese-sentiment"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("path", PLANS, ids=NAMES)
+def test_a_plan_is_valid_without_warnings_and_bears_its_folder_s_name(path) -> None:
+    plan = load(path)
+    assert plan.warnings == ()
+    assert plan.name == path.parent.name
+
+
+@pytest.mark.parametrize("path", PLANS, ids=NAMES)
+def test_an_example_needs_no_hub_and_is_limited(path) -> None:
+    plan = load(path)
+    assert plan.model.name.startswith("bundled:")
+    assert plan.data.path.startswith("bundled:")
+    assert plan.data.rows > 0
+
+
+@pytest.mark.parametrize("path", PLANS, ids=NAMES)
+def test_the_readme_runs_the_plan_beside_it(path) -> None:
+    text = (path.parent / "README.md").read_text("utf-8")
+    assert f"sealora simulate {path.relative_to(ROOT).as_posix()} " in text
+
+
+def test_the_demo_is_the_sentiment_example() -> None:
+    assert DEMO.read_bytes() == (ROOT / "examples" / "sentiment" / "plan.toml").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PLANS, ids=NAMES)
+def test_a_shortened_run_finishes(path, shorten, tmp_path) -> None:
+    plan = shorten(path, rows=200)
+    run = sealora.simulate(plan, tmp_path / "run")
+    assert all(math.isfinite(run.metrics[name]) for name in ("loss", "accuracy", "macro_f1"))
+    assert run.result["curve"][0]["loss"] != run.result["curve"][1]["loss"]
+    assert len(run.result["sites"]) == plan.simulation.sites
+    kept = sum(site["cleaning"]["rows_kept"] for site in run.result["sites"].values())
+    assert 150 < kept <= 200
+    assert (run.adapter_path / "adapter_model.safetensors").is_file()
