@@ -1,0 +1,71 @@
+"""Batches: every row once, the same order for the same seed, and little padding."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sealora.client.batches import collate, shuffled_batches, sorted_batches
+from sealora.models.task import Example
+
+LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=400)
+
+
+@settings(deadline=None)
+@given(LENGTHS, st.integers(1, 20), st.integers(0, 2**32))
+def test_every_row_comes_once(lengths, size, seed):
+    batches = list(shuffled_batches(lengths, size, np.random.default_rng(seed)))
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    assert all(1 <= len(batch) <= size for batch in batches)
+    assert len(batches) == -(-len(lengths) // size)
+    assert list(shuffled_batches(lengths, size, np.random.default_rng(seed))) == batches
+
+
+@settings(deadline=None)
+@given(LENGTHS, st.integers(1, 20))
+def test_sorted_batches_are_by_length(lengths, size):
+    rows = [row for batch in sorted_batches(lengths, size) for row in batch]
+    assert sorted(rows) == list(range(len(lengths)))
+    assert [lengths[row] for row in rows] == sorted(lengths)
+
+
+def test_another_seed_gives_another_order():
+    lengths = [5] * 100
+    orders = [list(shuffled_batches(lengths, 10, np.random.default_rng(seed))) for seed in (1, 2)]
+    assert orders[0] != orders[1]
+
+
+def padding(batches, lengths):
+    """Padded share of all positions."""
+    computed = sum(max(lengths[row] for row in batch) * len(batch) for batch in batches)
+    return 1 - sum(lengths) / computed
+
+
+def test_padding_is_small():
+    generator = np.random.default_rng(0)
+    lengths = np.clip(generator.lognormal(3, 0.7, 2000).astype(int), 1, 128).tolist()
+    bucketed = padding(shuffled_batches(lengths, 16, np.random.default_rng(1)), lengths)
+    rows = np.random.default_rng(1).permutation(2000).tolist()
+    plain = padding([rows[at : at + 16] for at in range(0, 2000, 16)], lengths)
+    assert bucketed < 0.05 < 0.4 < plain
+
+
+def test_lengths_do_not_decide_when_a_row_comes():
+    """Within a span the batches are shuffled: the longest are not always last."""
+    lengths = list(range(1, 101))
+    firsts = {next(shuffled_batches(lengths, 10, np.random.default_rng(seed)))[0] // 10 for seed in range(30)}
+    assert len(firsts) > 5
+
+
+def test_collating_pads_to_the_longest():
+    tokens, mask = collate([Example((3, 4), 0), Example((5, 6, 7), 1)], padding=9)
+    assert tokens.tolist() == [[3, 4, 9], [5, 6, 7]]
+    assert mask.tolist() == [[1, 1, 0], [1, 1, 1]]
+
+
+@pytest.mark.parametrize("rows", [[(1, 2)], [(1, 2), (3, 9)]])
+def test_no_mask_where_nothing_is_padded(rows):
+    """A real token may equal the padding token."""
+    tokens, mask = collate([Example(row, 0) for row in rows], padding=9)
+    assert tokens.tolist() == [list(row) for row in rows]
+    assert mask is None
