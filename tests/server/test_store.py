@@ -20,6 +20,8 @@ RECORD = RoundRecord(
     bytes_down=10,
     bytes_up=20,
     seconds={"train": 1.5},
+    guarantee="none",
+    transcript="ab",
 )
 
 
