@@ -26,7 +26,7 @@ def blocks():
 def shortened(path: Path, rows: int) -> Plan:
     """An example's plan, small enough for a test; what it shows stays as it is."""
     plan = load(path)
-    sites = min(plan.simulation.sites, 3)
+    sites = min(plan.simulation.sites, 5)
     return plan.replace(
         data={"rows": rows}, rounds={"count": 1}, training={"threads": 1}, simulation={"sites": sites}
     )
