@@ -10,7 +10,7 @@ from sealora.protocol.attempts import Head
 from sealora.protocol.codec import Words
 from sealora.protocol.keys import IdentityKey, derive, pack
 from sealora.protocol.messages import Header
-from sealora.protocol.secure_messages import Advert, encode_positions
+from sealora.protocol.secure_messages import Member, encode_positions
 
 HEADER = "sealora/v1/header"
 ADVERT = "sealora/v1/advert"
@@ -24,39 +24,39 @@ ABORT = "sealora/v1/abort"
 
 @dataclass(frozen=True)
 class Agreement:
-    """The session that begins when U1 is fixed. `adverts` are those of U1, sorted by site.
+    """The session that begins when U1 is fixed. `members` are U1, sorted by site.
 
     A *position* is a site's place in U1, from 0.
     """
 
     header: Header
     name: bytes
-    adverts: tuple[Advert, ...]
+    members: tuple[Member, ...]
 
     @cached_property
     def sites(self) -> tuple[str, ...]:
         """U1, sorted."""
-        return tuple(advert.site for advert in self.adverts)
+        return tuple(member.site for member in self.members)
 
     @cached_property
     def threshold(self) -> int:
         """t, from n = |U1|."""
-        return thresholds.threshold(len(self.adverts), self.header.colluders)
+        return thresholds.threshold(len(self.members), self.header.colluders)
 
     @cached_property
     def floor(self) -> int:
         """max(n_min, t): fewest members of U1, U2 and U3."""
-        return thresholds.floor(len(self.adverts), self.header.colluders, self.header.n_min)
+        return thresholds.floor(len(self.members), self.header.colluders, self.header.n_min)
 
     @cached_property
     def shape(self) -> graph.Shape:
         """The graph along which shares and masks go."""
-        return graph.shape(len(self.adverts), self.header.colluders, self.threshold, self.floor)
+        return graph.shape(len(self.members), self.header.colluders, self.threshold, self.floor)
 
     @cached_property
     def holders(self) -> list[tuple[int, ...]]:
         """For each position those who hold its shares, itself included; the relation is symmetric."""
-        return graph.neighbourhoods(len(self.adverts), self.shape.degree, self.name)
+        return graph.neighbourhoods(len(self.members), self.shape.degree, self.name)
 
     def peers(self, position: int, among: Container[int]) -> tuple[int, ...]:
         """The members of `among`, other than itself, with whom a position shares secrets and masks."""
@@ -69,7 +69,7 @@ class Agreement:
     @property
     def everyone(self) -> range:
         """All positions."""
-        return range(len(self.adverts))
+        return range(len(self.members))
 
 
 def header_hash(header: bytes) -> bytes:
@@ -77,9 +77,9 @@ def header_hash(header: bytes) -> bytes:
     return hashlib.sha256(header).digest()
 
 
-def session_name(header: bytes, adverts: Sequence[Advert]) -> bytes:
+def session_name(header: bytes, members: Sequence[Member]) -> bytes:
     """h1 = H(header ‖ sorted adverts)."""
-    parts = [part for advert in adverts for part in (advert.site.encode(), advert.share_key, advert.mask_key)]
+    parts = [part for member in members for part in (member.site.encode(), member.share_key, member.mask_key)]
     return hashlib.sha256(pack("sealora/v1/session", header, *parts)).digest()
 
 

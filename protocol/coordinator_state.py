@@ -11,7 +11,7 @@ from sealora.protocol import secure_messages_pb2 as wire
 from sealora.protocol.attempts import Closure
 from sealora.protocol.codec import Words
 from sealora.protocol.errors import ProtocolError
-from sealora.protocol.secure_messages import Advert, Receipt, Shares, closure_from_wire, closure_to_wire
+from sealora.protocol.secure_messages import Member, Receipt, Shares, closure_from_wire, closure_to_wire
 
 PHASES = ("train", "share", "mask", "check", "unmask")
 
@@ -25,7 +25,7 @@ class CoordinatorState:
     phase: int = 0
     finished: bool = False
     closures: dict[tuple[bytes, bytes], Closure] = field(default_factory=dict)
-    adverts: dict[str, Advert] = field(default_factory=dict)
+    members: dict[str, Member] = field(default_factory=dict)
     shares: dict[int, Shares] = field(default_factory=dict)
     receipts: dict[int, Receipt] = field(default_factory=dict)
     statements: dict[int, bytes] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class CoordinatorState:
 
     @property
     def _phases(self) -> tuple[Mapping[Any, object], ...]:
-        return self.adverts, self.shares, self.receipts, self.statements, self.releases
+        return self.members, self.shares, self.receipts, self.statements, self.releases
 
     def forget_sealed(self) -> None:
         """Drop the sealed shares, once delivered; the commitments stay."""
@@ -69,7 +69,7 @@ class CoordinatorState:
             header=self.header,
             words=self.words.astype("<u8", copy=False).tobytes(),
             closures=[closure_to_wire(closure) for closure in self.closures.values()],
-            adverts={site: advert.to_wire() for site, advert in self.adverts.items()},
+            members=[member.to_wire() for _, member in sorted(self.members.items())],
             shares={position: shares.to_wire() for position, shares in self.shares.items()},
             receipts={position: receipt.to_wire() for position, receipt in self.receipts.items()},
             statements=self.statements,
@@ -95,7 +95,7 @@ class CoordinatorState:
             phase=message.phase,
             finished=message.finished,
             closures={(closure.session, closure.public): closure for closure in closures},
-            adverts={site: Advert.from_wire(advert) for site, advert in message.adverts.items()},
+            members={member.site: Member.from_wire(member) for member in message.members},
             shares={position: Shares.from_wire(shares) for position, shares in message.shares.items()},
             receipts={position: Receipt.from_wire(kept) for position, kept in message.receipts.items()},
             statements=dict(message.statements),

@@ -20,6 +20,8 @@ SECURITY_BITS = 40
 """Statistical security: a secret leaks or the graph falls apart with probability at most 2^-40."""
 CORRECTNESS_BITS = 20
 """A site's secret is lost with probability at most 2^-20."""
+LEAST_CORRUPT = 0.05
+"""Fraction of sites that a sparse graph withstands even where the plan assumes fewer colluders."""
 ROUNDING = 1e-14
 
 
@@ -40,7 +42,7 @@ def shape(sites: int, colluders: int, threshold: int, least: int) -> Shape:
     complete = Shape(sites - 1, threshold, "malicious")
     if sites <= COMPLETE_UP_TO:
         return complete
-    sparse = regular(sites, colluders / sites, (sites - least) / sites)
+    sparse = regular(sites, max(colluders / sites, LEAST_CORRUPT), (sites - least) / sites)
     return complete if sparse is None else Shape(*sparse, "semi-honest")
 
 

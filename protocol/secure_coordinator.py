@@ -43,6 +43,7 @@ from sealora.protocol.secure_messages import (
     Consistency,
     Deliveries,
     Masked,
+    Member,
     Release,
     Shares,
     Signers,
@@ -95,6 +96,7 @@ class SecureCoordinatorHalf:
         state = CoordinatorState.parse(raw)
         half = SecureCoordinatorHalf(state.header, roster, save=save, threads=threads)
         half._state = state
+        half._keys = {key for member in state.members.values() for key in (member.share_key, member.mask_key)}
         return half
 
     def to_bytes(self) -> bytes:
@@ -190,8 +192,8 @@ class SecureCoordinatorHalf:
     @cached_property
     def _agreement(self) -> Agreement:
         """Fixed when the first phase closes."""
-        adverts = tuple(advert for _, advert in sorted(self._state.adverts.items()))
-        return Agreement(self.header, session_name(self._state.header, adverts), adverts)
+        members = tuple(member for _, member in sorted(self._state.members.items()))
+        return Agreement(self.header, session_name(self._state.header, members), members)
 
     def _asked(self) -> Iterable[str]:
         """Sites to which the open phase's request goes."""
@@ -207,7 +209,7 @@ class SecureCoordinatorHalf:
         if state.finished or site in self._aborts:
             return False
         if state.phase == ADVERTISE:
-            return site in self.header.cohort and site not in state.adverts
+            return site in self.header.cohort and site not in state.members
         position = self._positions.get(site)
         if position is None or position in state.answers:
             return False
@@ -217,7 +219,7 @@ class SecureCoordinatorHalf:
         """The request of the open phase, where it is the same for all sites."""
         state, name = self._state, self._header_hash
         if state.phase == SHARE:
-            return Adverts(name, self._agreement.adverts, self.closures)
+            return Adverts(name, self._agreement.members, self.closures)
         name = self._agreement.name
         if state.phase == CHECK:
             survivors = state.survivors
@@ -228,7 +230,7 @@ class SecureCoordinatorHalf:
     def _needed(self) -> int:
         """Fewest answers with which the open phase may close."""
         if self._state.phase == ADVERTISE:
-            present = Agreement(self.header, b"", tuple(self._state.adverts.values()))
+            present = Agreement(self.header, b"", tuple(self._state.members.values()))
             return max(present.floor, self.header.quorum)
         if self._state.phase in (SHARE, MASK):
             return max(self._agreement.floor, self.header.quorum)
@@ -290,9 +292,7 @@ class SecureCoordinatorHalf:
                 public = self._roster.public(site)
                 self._state.closures[session, public] = Closure(session, public, signature)
         self._keys |= keys
-        self._state.adverts[site] = Advert(
-            self._header_hash, advert.share_key, advert.mask_key, advert.signature, site=site
-        )
+        self._state.members[site] = Member(site, advert.share_key, advert.mask_key, advert.signature)
 
     def _take_shares(self, site: str, shares: Shares) -> None:
         self._require_name(shares.session)

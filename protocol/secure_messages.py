@@ -31,14 +31,13 @@ PER_SITE_BYTES = MAX_NAME_BYTES + 512
 
 @dataclass(frozen=True)
 class Advert:
-    """R0: a site's keys of one attempt. `site` is empty until the coordinator relays the advert."""
+    """R0: a site's keys of one attempt, and its promises never to open those that the header abandons."""
 
     header_hash: bytes
     share_key: bytes
     mask_key: bytes
     signature: bytes
     closures: tuple[bytes, ...] = ()
-    site: str = ""
 
     def to_wire(self) -> wire.Advert:
         """The protobuf message."""
@@ -48,7 +47,6 @@ class Advert:
             mask_key=self.mask_key,
             signature=self.signature,
             closures=self.closures,
-            site=self.site,
         )
 
     @staticmethod
@@ -59,40 +57,63 @@ class Advert:
         _require_length(message.signature, SIGNATURE_BYTES)
         _require(len(message.closures) <= MAX_ABANDONED)
         _require(all(len(closure) in (0, SIGNATURE_BYTES) for closure in message.closures))
-        _require(len(message.site.encode()) <= MAX_NAME_BYTES)
         return Advert(
             _hash(message.header_hash),
             message.share_key,
             message.mask_key,
             message.signature,
             tuple(message.closures),
-            message.site,
         )
 
 
 @dataclass(frozen=True)
+class Member:
+    """A site of U1, with the advert by which it entered."""
+
+    site: str
+    share_key: bytes
+    mask_key: bytes
+    signature: bytes
+
+    def to_wire(self) -> wire.Member:
+        """The protobuf message."""
+        return wire.Member(
+            site=self.site, share_key=self.share_key, mask_key=self.mask_key, signature=self.signature
+        )
+
+    @staticmethod
+    def from_wire(message: wire.Member) -> "Member":
+        """Raises ProtocolError outside the bounds."""
+        _require(0 < len(message.site.encode()) <= MAX_NAME_BYTES)
+        _require_length(message.share_key, KEY_BYTES)
+        _require_length(message.mask_key, KEY_BYTES)
+        _require_length(message.signature, SIGNATURE_BYTES)
+        return Member(message.site, message.share_key, message.mask_key, message.signature)
+
+
+@dataclass(frozen=True)
 class Adverts:
-    """R1 request: the adverts of U1, sorted by site, and the closures of abandoned sessions."""
+    """R1 request: U1, sorted by site, and the closures of abandoned sessions."""
 
     header_hash: bytes
-    adverts: tuple[Advert, ...]
+    members: tuple[Member, ...]
     closures: tuple[Closure, ...] = ()
 
     def to_wire(self) -> wire.SecureRequest:
         """The protobuf message."""
-        adverts = [advert.to_wire() for advert in self.adverts]
+        members = [member.to_wire() for member in self.members]
         closures = [closure_to_wire(closure) for closure in self.closures]
         return wire.SecureRequest(
-            adverts=wire.Adverts(header_hash=self.header_hash, adverts=adverts, closures=closures)
+            adverts=wire.Adverts(header_hash=self.header_hash, members=members, closures=closures)
         )
 
     @staticmethod
     def from_wire(message: wire.Adverts) -> "Adverts":
         """Raises ProtocolError outside the bounds."""
-        _require(len(message.adverts) <= MAX_COHORT)
-        adverts = tuple(Advert.from_wire(advert) for advert in message.adverts)
+        _require(len(message.members) <= MAX_COHORT)
+        members = tuple(Member.from_wire(member) for member in message.members)
         closures = tuple(closure_from_wire(closure) for closure in message.closures)
-        return Adverts(_hash(message.header_hash), adverts, closures)
+        return Adverts(_hash(message.header_hash), members, closures)
 
 
 @dataclass(frozen=True)

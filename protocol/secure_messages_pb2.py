@@ -4,83 +4,78 @@
 # source: protocol/secure_messages.proto
 # Protobuf Python Version: 6.31.1
 """Generated protocol buffer code."""
+
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
+
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC,
-    6,
-    31,
-    1,
-    '',
-    'protocol/secure_messages.proto'
+    _runtime_version.Domain.PUBLIC, 6, 31, 1, "", "protocol/secure_messages.proto"
 )
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-
-
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotocol/secure_messages.proto\x12\nsealora.v1\"\xc1\x01\n\rSecureRequest\x12&\n\x07\x61\x64verts\x18\x01 \x01(\x0b\x32\x13.sealora.v1.AdvertsH\x00\x12,\n\ndeliveries\x18\x02 \x01(\x0b\x32\x16.sealora.v1.DeliveriesH\x00\x12*\n\tsurvivors\x18\x03 \x01(\x0b\x32\x15.sealora.v1.SurvivorsH\x00\x12&\n\x07signers\x18\x04 \x01(\x0b\x32\x13.sealora.v1.SignersH\x00\x42\x06\n\x04\x62ody\"\x83\x02\n\x0bSecureReply\x12$\n\x06\x61\x64vert\x18\x01 \x01(\x0b\x32\x12.sealora.v1.AdvertH\x00\x12$\n\x06shares\x18\x02 \x01(\x0b\x32\x12.sealora.v1.SharesH\x00\x12$\n\x06masked\x18\x03 \x01(\x0b\x32\x12.sealora.v1.MaskedH\x00\x12.\n\x0b\x63onsistency\x18\x04 \x01(\x0b\x32\x17.sealora.v1.ConsistencyH\x00\x12&\n\x07release\x18\x05 \x01(\x0b\x32\x13.sealora.v1.ReleaseH\x00\x12\"\n\x05\x61\x62ort\x18\x06 \x01(\x0b\x32\x11.sealora.v1.AbortH\x00\x42\x06\n\x04\x62ody\"u\n\x06\x41\x64vert\x12\x13\n\x0bheader_hash\x18\x01 \x01(\x0c\x12\x11\n\tshare_key\x18\x02 \x01(\x0c\x12\x10\n\x08mask_key\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\x10\n\x08\x63losures\x18\x05 \x03(\x0c\x12\x0c\n\x04site\x18\x06 \x01(\t\"A\n\x07\x43losure\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"j\n\x07\x41\x64verts\x12\x13\n\x0bheader_hash\x18\x01 \x01(\x0c\x12#\n\x07\x61\x64verts\x18\x02 \x03(\x0b\x32\x12.sealora.v1.Advert\x12%\n\x08\x63losures\x18\x03 \x03(\x0b\x32\x13.sealora.v1.Closure\"P\n\x06Shares\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x12\n\ncommitment\x18\x02 \x01(\x0c\x12\x0e\n\x06sealed\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\">\n\nDeliveries\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x0f\n\x07sharers\x18\x02 \x03(\r\x12\x0e\n\x06sealed\x18\x03 \x01(\x0c\"N\n\x07Receipt\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x12\n\nhead_count\x18\x02 \x01(\x04\x12\x0c\n\x04head\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"N\n\x06Masked\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\r\n\x05words\x18\x02 \x01(\x0c\x12$\n\x07receipt\x18\x03 \x01(\x0b\x32\x13.sealora.v1.Receipt\"V\n\tSurvivors\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x11\n\tsurvivors\x18\x02 \x03(\r\x12%\n\x08receipts\x18\x03 \x03(\x0b\x32\x13.sealora.v1.Receipt\"1\n\x0b\x43onsistency\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"?\n\x07Signers\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x0f\n\x07signers\x18\x02 \x03(\r\x12\x12\n\nsignatures\x18\x03 \x03(\x0c\"=\n\x07Release\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x0e\n\x06shares\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"Y\n\x05\x41\x62ort\x12\r\n\x05\x61\x62out\x18\x01 \x01(\x0c\x12\x0f\n\x07\x66\x61ilure\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x63\x63used\x18\x04 \x01(\t\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"\x97\x06\n\x10\x43oordinatorState\x12\r\n\x05phase\x18\x01 \x01(\r\x12\x0e\n\x06header\x18\x02 \x01(\x0c\x12%\n\x08\x63losures\x18\x03 \x03(\x0b\x32\x13.sealora.v1.Closure\x12:\n\x07\x61\x64verts\x18\x04 \x03(\x0b\x32).sealora.v1.CoordinatorState.AdvertsEntry\x12\x38\n\x06shares\x18\x05 \x03(\x0b\x32(.sealora.v1.CoordinatorState.SharesEntry\x12<\n\x08receipts\x18\x06 \x03(\x0b\x32*.sealora.v1.CoordinatorState.ReceiptsEntry\x12\r\n\x05words\x18\x07 \x01(\x0c\x12@\n\nstatements\x18\x08 \x03(\x0b\x32,.sealora.v1.CoordinatorState.StatementsEntry\x12<\n\x08releases\x18\t \x03(\x0b\x32*.sealora.v1.CoordinatorState.ReleasesEntry\x12%\n\x08\x64isputes\x18\n \x03(\x0b\x32\x13.sealora.v1.Dispute\x12\x10\n\x08\x63ulprits\x18\x0b \x03(\t\x12\x10\n\x08\x66inished\x18\x0c \x01(\x08\x1a\x42\n\x0c\x41\x64vertsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.sealora.v1.Advert:\x02\x38\x01\x1a\x41\n\x0bSharesEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.sealora.v1.Shares:\x02\x38\x01\x1a\x44\n\rReceiptsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\"\n\x05value\x18\x02 \x01(\x0b\x32\x13.sealora.v1.Receipt:\x02\x38\x01\x1a\x31\n\x0fStatementsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1a/\n\rReleasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"%\n\x07\x44ispute\x12\x0b\n\x03one\x18\x01 \x01(\t\x12\r\n\x05other\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
+    b'\n\x1eprotocol/secure_messages.proto\x12\nsealora.v1"\xc1\x01\n\rSecureRequest\x12&\n\x07\x61\x64verts\x18\x01 \x01(\x0b\x32\x13.sealora.v1.AdvertsH\x00\x12,\n\ndeliveries\x18\x02 \x01(\x0b\x32\x16.sealora.v1.DeliveriesH\x00\x12*\n\tsurvivors\x18\x03 \x01(\x0b\x32\x15.sealora.v1.SurvivorsH\x00\x12&\n\x07signers\x18\x04 \x01(\x0b\x32\x13.sealora.v1.SignersH\x00\x42\x06\n\x04\x62ody"\x83\x02\n\x0bSecureReply\x12$\n\x06\x61\x64vert\x18\x01 \x01(\x0b\x32\x12.sealora.v1.AdvertH\x00\x12$\n\x06shares\x18\x02 \x01(\x0b\x32\x12.sealora.v1.SharesH\x00\x12$\n\x06masked\x18\x03 \x01(\x0b\x32\x12.sealora.v1.MaskedH\x00\x12.\n\x0b\x63onsistency\x18\x04 \x01(\x0b\x32\x17.sealora.v1.ConsistencyH\x00\x12&\n\x07release\x18\x05 \x01(\x0b\x32\x13.sealora.v1.ReleaseH\x00\x12"\n\x05\x61\x62ort\x18\x06 \x01(\x0b\x32\x11.sealora.v1.AbortH\x00\x42\x06\n\x04\x62ody"g\n\x06\x41\x64vert\x12\x13\n\x0bheader_hash\x18\x01 \x01(\x0c\x12\x11\n\tshare_key\x18\x02 \x01(\x0c\x12\x10\n\x08mask_key\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\x10\n\x08\x63losures\x18\x05 \x03(\x0c"N\n\x06Member\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x11\n\tshare_key\x18\x02 \x01(\x0c\x12\x10\n\x08mask_key\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c"A\n\x07\x43losure\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c"j\n\x07\x41\x64verts\x12\x13\n\x0bheader_hash\x18\x01 \x01(\x0c\x12#\n\x07members\x18\x02 \x03(\x0b\x32\x12.sealora.v1.Member\x12%\n\x08\x63losures\x18\x03 \x03(\x0b\x32\x13.sealora.v1.Closure"P\n\x06Shares\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x12\n\ncommitment\x18\x02 \x01(\x0c\x12\x0e\n\x06sealed\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c">\n\nDeliveries\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x0f\n\x07sharers\x18\x02 \x03(\r\x12\x0e\n\x06sealed\x18\x03 \x01(\x0c"N\n\x07Receipt\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x12\n\nhead_count\x18\x02 \x01(\x04\x12\x0c\n\x04head\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c"N\n\x06Masked\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\r\n\x05words\x18\x02 \x01(\x0c\x12$\n\x07receipt\x18\x03 \x01(\x0b\x32\x13.sealora.v1.Receipt"V\n\tSurvivors\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x11\n\tsurvivors\x18\x02 \x03(\r\x12%\n\x08receipts\x18\x03 \x03(\x0b\x32\x13.sealora.v1.Receipt"1\n\x0b\x43onsistency\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c"?\n\x07Signers\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x0f\n\x07signers\x18\x02 \x03(\r\x12\x12\n\nsignatures\x18\x03 \x03(\x0c"=\n\x07Release\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x0e\n\x06shares\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c"Y\n\x05\x41\x62ort\x12\r\n\x05\x61\x62out\x18\x01 \x01(\x0c\x12\x0f\n\x07\x66\x61ilure\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x63\x63used\x18\x04 \x01(\t\x12\x11\n\tsignature\x18\x05 \x01(\x0c"\xbc\x05\n\x10\x43oordinatorState\x12\r\n\x05phase\x18\x01 \x01(\r\x12\x0e\n\x06header\x18\x02 \x01(\x0c\x12%\n\x08\x63losures\x18\x03 \x03(\x0b\x32\x13.sealora.v1.Closure\x12#\n\x07members\x18\x04 \x03(\x0b\x32\x12.sealora.v1.Member\x12\x38\n\x06shares\x18\x05 \x03(\x0b\x32(.sealora.v1.CoordinatorState.SharesEntry\x12<\n\x08receipts\x18\x06 \x03(\x0b\x32*.sealora.v1.CoordinatorState.ReceiptsEntry\x12\r\n\x05words\x18\x07 \x01(\x0c\x12@\n\nstatements\x18\x08 \x03(\x0b\x32,.sealora.v1.CoordinatorState.StatementsEntry\x12<\n\x08releases\x18\t \x03(\x0b\x32*.sealora.v1.CoordinatorState.ReleasesEntry\x12%\n\x08\x64isputes\x18\n \x03(\x0b\x32\x13.sealora.v1.Dispute\x12\x10\n\x08\x63ulprits\x18\x0b \x03(\t\x12\x10\n\x08\x66inished\x18\x0c \x01(\x08\x1a\x41\n\x0bSharesEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.sealora.v1.Shares:\x02\x38\x01\x1a\x44\n\rReceiptsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12"\n\x05value\x18\x02 \x01(\x0b\x32\x13.sealora.v1.Receipt:\x02\x38\x01\x1a\x31\n\x0fStatementsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1a/\n\rReleasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01"%\n\x07\x44ispute\x12\x0b\n\x03one\x18\x01 \x01(\t\x12\r\n\x05other\x18\x02 \x01(\tb\x06proto3'
+)
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protocol.secure_messages_pb2', _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "protocol.secure_messages_pb2", _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_COORDINATORSTATE_ADVERTSENTRY']._loaded_options = None
-  _globals['_COORDINATORSTATE_ADVERTSENTRY']._serialized_options = b'8\001'
-  _globals['_COORDINATORSTATE_SHARESENTRY']._loaded_options = None
-  _globals['_COORDINATORSTATE_SHARESENTRY']._serialized_options = b'8\001'
-  _globals['_COORDINATORSTATE_RECEIPTSENTRY']._loaded_options = None
-  _globals['_COORDINATORSTATE_RECEIPTSENTRY']._serialized_options = b'8\001'
-  _globals['_COORDINATORSTATE_STATEMENTSENTRY']._loaded_options = None
-  _globals['_COORDINATORSTATE_STATEMENTSENTRY']._serialized_options = b'8\001'
-  _globals['_COORDINATORSTATE_RELEASESENTRY']._loaded_options = None
-  _globals['_COORDINATORSTATE_RELEASESENTRY']._serialized_options = b'8\001'
-  _globals['_SECUREREQUEST']._serialized_start=47
-  _globals['_SECUREREQUEST']._serialized_end=240
-  _globals['_SECUREREPLY']._serialized_start=243
-  _globals['_SECUREREPLY']._serialized_end=502
-  _globals['_ADVERT']._serialized_start=504
-  _globals['_ADVERT']._serialized_end=621
-  _globals['_CLOSURE']._serialized_start=623
-  _globals['_CLOSURE']._serialized_end=688
-  _globals['_ADVERTS']._serialized_start=690
-  _globals['_ADVERTS']._serialized_end=796
-  _globals['_SHARES']._serialized_start=798
-  _globals['_SHARES']._serialized_end=878
-  _globals['_DELIVERIES']._serialized_start=880
-  _globals['_DELIVERIES']._serialized_end=942
-  _globals['_RECEIPT']._serialized_start=944
-  _globals['_RECEIPT']._serialized_end=1022
-  _globals['_MASKED']._serialized_start=1024
-  _globals['_MASKED']._serialized_end=1102
-  _globals['_SURVIVORS']._serialized_start=1104
-  _globals['_SURVIVORS']._serialized_end=1190
-  _globals['_CONSISTENCY']._serialized_start=1192
-  _globals['_CONSISTENCY']._serialized_end=1241
-  _globals['_SIGNERS']._serialized_start=1243
-  _globals['_SIGNERS']._serialized_end=1306
-  _globals['_RELEASE']._serialized_start=1308
-  _globals['_RELEASE']._serialized_end=1369
-  _globals['_ABORT']._serialized_start=1371
-  _globals['_ABORT']._serialized_end=1460
-  _globals['_COORDINATORSTATE']._serialized_start=1463
-  _globals['_COORDINATORSTATE']._serialized_end=2254
-  _globals['_COORDINATORSTATE_ADVERTSENTRY']._serialized_start=1951
-  _globals['_COORDINATORSTATE_ADVERTSENTRY']._serialized_end=2017
-  _globals['_COORDINATORSTATE_SHARESENTRY']._serialized_start=2019
-  _globals['_COORDINATORSTATE_SHARESENTRY']._serialized_end=2084
-  _globals['_COORDINATORSTATE_RECEIPTSENTRY']._serialized_start=2086
-  _globals['_COORDINATORSTATE_RECEIPTSENTRY']._serialized_end=2154
-  _globals['_COORDINATORSTATE_STATEMENTSENTRY']._serialized_start=2156
-  _globals['_COORDINATORSTATE_STATEMENTSENTRY']._serialized_end=2205
-  _globals['_COORDINATORSTATE_RELEASESENTRY']._serialized_start=2207
-  _globals['_COORDINATORSTATE_RELEASESENTRY']._serialized_end=2254
-  _globals['_DISPUTE']._serialized_start=2256
-  _globals['_DISPUTE']._serialized_end=2293
+    DESCRIPTOR._loaded_options = None
+    _globals["_COORDINATORSTATE_SHARESENTRY"]._loaded_options = None
+    _globals["_COORDINATORSTATE_SHARESENTRY"]._serialized_options = b"8\001"
+    _globals["_COORDINATORSTATE_RECEIPTSENTRY"]._loaded_options = None
+    _globals["_COORDINATORSTATE_RECEIPTSENTRY"]._serialized_options = b"8\001"
+    _globals["_COORDINATORSTATE_STATEMENTSENTRY"]._loaded_options = None
+    _globals["_COORDINATORSTATE_STATEMENTSENTRY"]._serialized_options = b"8\001"
+    _globals["_COORDINATORSTATE_RELEASESENTRY"]._loaded_options = None
+    _globals["_COORDINATORSTATE_RELEASESENTRY"]._serialized_options = b"8\001"
+    _globals["_SECUREREQUEST"]._serialized_start = 47
+    _globals["_SECUREREQUEST"]._serialized_end = 240
+    _globals["_SECUREREPLY"]._serialized_start = 243
+    _globals["_SECUREREPLY"]._serialized_end = 502
+    _globals["_ADVERT"]._serialized_start = 504
+    _globals["_ADVERT"]._serialized_end = 607
+    _globals["_MEMBER"]._serialized_start = 609
+    _globals["_MEMBER"]._serialized_end = 687
+    _globals["_CLOSURE"]._serialized_start = 689
+    _globals["_CLOSURE"]._serialized_end = 754
+    _globals["_ADVERTS"]._serialized_start = 756
+    _globals["_ADVERTS"]._serialized_end = 862
+    _globals["_SHARES"]._serialized_start = 864
+    _globals["_SHARES"]._serialized_end = 944
+    _globals["_DELIVERIES"]._serialized_start = 946
+    _globals["_DELIVERIES"]._serialized_end = 1008
+    _globals["_RECEIPT"]._serialized_start = 1010
+    _globals["_RECEIPT"]._serialized_end = 1088
+    _globals["_MASKED"]._serialized_start = 1090
+    _globals["_MASKED"]._serialized_end = 1168
+    _globals["_SURVIVORS"]._serialized_start = 1170
+    _globals["_SURVIVORS"]._serialized_end = 1256
+    _globals["_CONSISTENCY"]._serialized_start = 1258
+    _globals["_CONSISTENCY"]._serialized_end = 1307
+    _globals["_SIGNERS"]._serialized_start = 1309
+    _globals["_SIGNERS"]._serialized_end = 1372
+    _globals["_RELEASE"]._serialized_start = 1374
+    _globals["_RELEASE"]._serialized_end = 1435
+    _globals["_ABORT"]._serialized_start = 1437
+    _globals["_ABORT"]._serialized_end = 1526
+    _globals["_COORDINATORSTATE"]._serialized_start = 1529
+    _globals["_COORDINATORSTATE"]._serialized_end = 2229
+    _globals["_COORDINATORSTATE_SHARESENTRY"]._serialized_start = 1994
+    _globals["_COORDINATORSTATE_SHARESENTRY"]._serialized_end = 2059
+    _globals["_COORDINATORSTATE_RECEIPTSENTRY"]._serialized_start = 2061
+    _globals["_COORDINATORSTATE_RECEIPTSENTRY"]._serialized_end = 2129
+    _globals["_COORDINATORSTATE_STATEMENTSENTRY"]._serialized_start = 2131
+    _globals["_COORDINATORSTATE_STATEMENTSENTRY"]._serialized_end = 2180
+    _globals["_COORDINATORSTATE_RELEASESENTRY"]._serialized_start = 2182
+    _globals["_COORDINATORSTATE_RELEASESENTRY"]._serialized_end = 2229
+    _globals["_DISPUTE"]._serialized_start = 2231
+    _globals["_DISPUTE"]._serialized_end = 2268
 # @@protoc_insertion_point(module_scope)

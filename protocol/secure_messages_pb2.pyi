@@ -35,20 +35,30 @@ class SecureReply(_message.Message):
     def __init__(self, advert: _Optional[_Union[Advert, _Mapping]] = ..., shares: _Optional[_Union[Shares, _Mapping]] = ..., masked: _Optional[_Union[Masked, _Mapping]] = ..., consistency: _Optional[_Union[Consistency, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ...) -> None: ...
 
 class Advert(_message.Message):
-    __slots__ = ("header_hash", "share_key", "mask_key", "signature", "closures", "site")
+    __slots__ = ("header_hash", "share_key", "mask_key", "signature", "closures")
     HEADER_HASH_FIELD_NUMBER: _ClassVar[int]
     SHARE_KEY_FIELD_NUMBER: _ClassVar[int]
     MASK_KEY_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     CLOSURES_FIELD_NUMBER: _ClassVar[int]
-    SITE_FIELD_NUMBER: _ClassVar[int]
     header_hash: bytes
     share_key: bytes
     mask_key: bytes
     signature: bytes
     closures: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, header_hash: _Optional[bytes] = ..., share_key: _Optional[bytes] = ..., mask_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., closures: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class Member(_message.Message):
+    __slots__ = ("site", "share_key", "mask_key", "signature")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    SHARE_KEY_FIELD_NUMBER: _ClassVar[int]
+    MASK_KEY_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     site: str
-    def __init__(self, header_hash: _Optional[bytes] = ..., share_key: _Optional[bytes] = ..., mask_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., closures: _Optional[_Iterable[bytes]] = ..., site: _Optional[str] = ...) -> None: ...
+    share_key: bytes
+    mask_key: bytes
+    signature: bytes
+    def __init__(self, site: _Optional[str] = ..., share_key: _Optional[bytes] = ..., mask_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class Closure(_message.Message):
     __slots__ = ("session", "public_key", "signature")
@@ -61,14 +71,14 @@ class Closure(_message.Message):
     def __init__(self, session: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class Adverts(_message.Message):
-    __slots__ = ("header_hash", "adverts", "closures")
+    __slots__ = ("header_hash", "members", "closures")
     HEADER_HASH_FIELD_NUMBER: _ClassVar[int]
-    ADVERTS_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
     CLOSURES_FIELD_NUMBER: _ClassVar[int]
     header_hash: bytes
-    adverts: _containers.RepeatedCompositeFieldContainer[Advert]
+    members: _containers.RepeatedCompositeFieldContainer[Member]
     closures: _containers.RepeatedCompositeFieldContainer[Closure]
-    def __init__(self, header_hash: _Optional[bytes] = ..., adverts: _Optional[_Iterable[_Union[Advert, _Mapping]]] = ..., closures: _Optional[_Iterable[_Union[Closure, _Mapping]]] = ...) -> None: ...
+    def __init__(self, header_hash: _Optional[bytes] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., closures: _Optional[_Iterable[_Union[Closure, _Mapping]]] = ...) -> None: ...
 
 class Shares(_message.Message):
     __slots__ = ("session", "commitment", "sealed", "signature")
@@ -167,14 +177,7 @@ class Abort(_message.Message):
     def __init__(self, about: _Optional[bytes] = ..., failure: _Optional[str] = ..., text: _Optional[str] = ..., accused: _Optional[str] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class CoordinatorState(_message.Message):
-    __slots__ = ("phase", "header", "closures", "adverts", "shares", "receipts", "words", "statements", "releases", "disputes", "culprits", "finished")
-    class AdvertsEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: Advert
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Advert, _Mapping]] = ...) -> None: ...
+    __slots__ = ("phase", "header", "closures", "members", "shares", "receipts", "words", "statements", "releases", "disputes", "culprits", "finished")
     class SharesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -206,7 +209,7 @@ class CoordinatorState(_message.Message):
     PHASE_FIELD_NUMBER: _ClassVar[int]
     HEADER_FIELD_NUMBER: _ClassVar[int]
     CLOSURES_FIELD_NUMBER: _ClassVar[int]
-    ADVERTS_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
     SHARES_FIELD_NUMBER: _ClassVar[int]
     RECEIPTS_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
@@ -218,7 +221,7 @@ class CoordinatorState(_message.Message):
     phase: int
     header: bytes
     closures: _containers.RepeatedCompositeFieldContainer[Closure]
-    adverts: _containers.MessageMap[str, Advert]
+    members: _containers.RepeatedCompositeFieldContainer[Member]
     shares: _containers.MessageMap[int, Shares]
     receipts: _containers.MessageMap[int, Receipt]
     words: bytes
@@ -227,7 +230,7 @@ class CoordinatorState(_message.Message):
     disputes: _containers.RepeatedCompositeFieldContainer[Dispute]
     culprits: _containers.RepeatedScalarFieldContainer[str]
     finished: bool
-    def __init__(self, phase: _Optional[int] = ..., header: _Optional[bytes] = ..., closures: _Optional[_Iterable[_Union[Closure, _Mapping]]] = ..., adverts: _Optional[_Mapping[str, Advert]] = ..., shares: _Optional[_Mapping[int, Shares]] = ..., receipts: _Optional[_Mapping[int, Receipt]] = ..., words: _Optional[bytes] = ..., statements: _Optional[_Mapping[int, bytes]] = ..., releases: _Optional[_Mapping[int, bytes]] = ..., disputes: _Optional[_Iterable[_Union[Dispute, _Mapping]]] = ..., culprits: _Optional[_Iterable[str]] = ..., finished: bool = ...) -> None: ...
+    def __init__(self, phase: _Optional[int] = ..., header: _Optional[bytes] = ..., closures: _Optional[_Iterable[_Union[Closure, _Mapping]]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., shares: _Optional[_Mapping[int, Shares]] = ..., receipts: _Optional[_Mapping[int, Receipt]] = ..., words: _Optional[bytes] = ..., statements: _Optional[_Mapping[int, bytes]] = ..., releases: _Optional[_Mapping[int, bytes]] = ..., disputes: _Optional[_Iterable[_Union[Dispute, _Mapping]]] = ..., culprits: _Optional[_Iterable[str]] = ..., finished: bool = ...) -> None: ...
 
 class Dispute(_message.Message):
     __slots__ = ("one", "other")

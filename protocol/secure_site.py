@@ -51,6 +51,7 @@ from sealora.protocol.secure_messages import (
     Consistency,
     Deliveries,
     Masked,
+    Member,
     Receipt,
     Release,
     Request,
@@ -91,7 +92,9 @@ class SecureSiteHalf:
     _agreed: dict[int, bytes]
     _pair_keys: dict[int, bytes]
     _held: dict[int, tuple[bytes, bytes]]
+    _member: Member
     _agreement: Agreement
+    _view: site_checks.View
     _own: int
     _sharers: tuple[int, ...]
     _survivors: tuple[int, ...]
@@ -123,9 +126,8 @@ class SecureSiteHalf:
             self._started = True
             self._words = words.copy()
             self._share_key, self._mask_key = ExchangeKey.generate(), ExchangeKey.generate()
-            self._advert = self._advertise()
             self._awaits = Adverts
-            return secure_messages.reply(self._advert)
+            return secure_messages.reply(self._advertise())
 
     def receive(self, message: bytes) -> bytes:
         """R1 to R4. A repeated request gets the very bytes of the answer it had. Raises Aborted."""
@@ -138,8 +140,7 @@ class SecureSiteHalf:
             return self._answered[1]
 
     def _answer(self, request: Request) -> Answer:
-        if self._awaits is None or not isinstance(request, self._awaits):
-            raise ProtocolError("out_of_order", "the message is not of the phase that is open")
+        site_checks.check_phase(request, self._awaits)
         match request:
             case Adverts():
                 answer: Answer = self._share(request)
@@ -163,19 +164,20 @@ class SecureSiteHalf:
             identity.sign(CLOSED, session) if self._log.close(session) else b""
             for session in self.header.abandoned
         )
-        return Advert(self._about, *keys, signature, closures, site)
+        self._member = Member(site, *keys, signature)
+        return Advert(self._about, *keys, signature, closures)
 
     def _share(self, request: Adverts) -> Shares:
         """R1: fix U1 and with it the session, then deal shares of the two secrets."""
-        adverts, roster = request.adverts, self._membership.roster
+        members, roster = request.members, self._membership.roster
         site_checks.check_name(request.header_hash, self._about)
-        site_checks.check_members(adverts, self.header)
-        site_checks.check_signatures(adverts, self._about, roster)
-        site_checks.check_keys(adverts)
-        site_checks.check_own(adverts, self._advert)
+        site_checks.check_members(members, self.header)
+        site_checks.check_signatures(members, self._about, roster)
+        site_checks.check_keys(members)
+        site_checks.check_own(members, self._member)
         require_closed(self._log.contributions(self.header), request.closures)
-        agreement = Agreement(self.header, session_name(self._header_bytes, adverts), adverts)
-        site_checks.check_size(adverts, agreement.floor)
+        agreement = Agreement(self.header, session_name(self._header_bytes, members), members)
+        site_checks.check_size(members, agreement.floor)
         self._agreement, self._about = agreement, agreement.name
         self._view = site_checks.View(agreement, roster)
         self._own = agreement.sites.index(self._membership.site)
@@ -191,12 +193,12 @@ class SecureSiteHalf:
         agreement, site = self._agreement, self._membership.site
         self._agreed, self._pair_keys = {}, {}
         for peer in agreement.peers(self._own, agreement.everyone):
-            advert = agreement.adverts[peer]
-            with _blaming(advert.site):
-                self._agreed[peer] = self._share_key.agree(advert.share_key)
-                agreed = self._mask_key.agree(advert.mask_key)
+            member = agreement.members[peer]
+            with _blaming(member.site):
+                self._agreed[peer] = self._share_key.agree(member.share_key)
+                agreed = self._mask_key.agree(member.mask_key)
             self._pair_keys[peer] = pair_mask_key(
-                agreed, agreement.name, site, advert.site, self.header.model_hash
+                agreed, agreement.name, site, member.site, self.header.model_hash
             )
 
     def _deal(self) -> bytes:
@@ -223,8 +225,8 @@ class SecureSiteHalf:
         self._sharers = request.sharers
         peers = agreement.peers(self._own, frozenset(request.sharers))
         self._take(peers, request.sealed)
-        members = frozenset(self._view.public(position) for position in agreement.everyone)
-        self._log.contribute(self.header, Contribution(agreement.name, members, agreement.threshold))
+        publics = frozenset(self._view.public(position) for position in agreement.everyone)
+        self._log.contribute(self.header, Contribution(agreement.name, publics, agreement.threshold))
         add = [self_mask_key(self._seed, agreement.name)]
         add += [self._pair_keys[peer] for peer in peers if self._own < peer]
         subtract = [self._pair_keys[peer] for peer in peers if peer < self._own]

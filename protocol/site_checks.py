@@ -10,7 +10,13 @@ from sealora.protocol.errors import ProtocolError
 from sealora.protocol.keys import verify
 from sealora.protocol.messages import Header
 from sealora.protocol.roster import Roster
-from sealora.protocol.secure_messages import Advert, Receipt
+from sealora.protocol.secure_messages import Member, Receipt, Request
+
+
+def check_phase(request: Request, awaited: type[Request] | None) -> None:
+    """ "out_of_order": the request is of the phase that is open; none is once the half has ended."""
+    if awaited is None or not isinstance(request, awaited):
+        raise ProtocolError("out_of_order", "the message is not of the phase that is open")
 
 
 def check_name(received: bytes, expected: bytes) -> None:
@@ -19,35 +25,32 @@ def check_name(received: bytes, expected: bytes) -> None:
         raise ProtocolError("stale", "the message belongs to another session")
 
 
-def check_members(adverts: Sequence[Advert], header: Header) -> None:
+def check_members(members: Sequence[Member], header: Header) -> None:
     """ "duplicate", "stranger": U1 is a set, sorted by site, and within the cohort."""
-    sites = [advert.site for advert in adverts]
+    sites = [member.site for member in members]
     if sites != sorted(set(sites)):
         raise ProtocolError("duplicate", "the adverts are not sorted by site, or a site appears twice")
     if not set(sites) <= set(header.cohort):
         raise ProtocolError("stranger", "a site outside the cohort advertises keys")
 
 
-def check_signatures(adverts: Sequence[Advert], about: bytes, roster: Roster) -> None:
+def check_signatures(members: Sequence[Member], about: bytes, roster: Roster) -> None:
     """ "forged": every member signed its keys for this very header, under its key on the roster."""
-    for advert in adverts:
-        fields = (about, advert.site.encode(), advert.share_key, advert.mask_key)
-        verify(roster.public(advert.site), advert.signature, ADVERT, *fields)
+    for member in members:
+        fields = (about, member.site.encode(), member.share_key, member.mask_key)
+        verify(roster.public(member.site), member.signature, ADVERT, *fields)
 
 
-def check_keys(adverts: Sequence[Advert]) -> None:
+def check_keys(members: Sequence[Member]) -> None:
     """ "duplicate": no exchange key appears twice."""
-    keys = [key for advert in adverts for key in (advert.share_key, advert.mask_key)]
+    keys = [key for member in members for key in (member.share_key, member.mask_key)]
     if len(set(keys)) != len(keys):
         raise ProtocolError("duplicate", "two sites advertise one exchange key")
 
 
-def check_own(adverts: Sequence[Advert], own: Advert) -> None:
+def check_own(members: Sequence[Member], own: Member) -> None:
     """ "substituted": the site's own keys are there as it sent them."""
-    if not any(
-        (advert.site, advert.share_key, advert.mask_key) == (own.site, own.share_key, own.mask_key)
-        for advert in adverts
-    ):
+    if own not in members:
         raise ProtocolError("substituted", "the site's own keys are missing or were replaced")
 
 
@@ -59,7 +62,7 @@ def check_size(members: Collection[object], least: int) -> None:
 
 def check_sharers(sharers: Sequence[int], own: int, agreement: Agreement) -> None:
     """ "stranger", "excluded": self ∈ U2 ⊆ U1."""
-    if sharers and sharers[-1] >= len(agreement.adverts):
+    if sharers and sharers[-1] >= len(agreement.members):
         raise ProtocolError("stranger", "a site outside U1 is said to have shared")
     if own not in sharers:
         raise ProtocolError("excluded", "the site's own shares are said to be missing")

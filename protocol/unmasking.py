@@ -60,14 +60,14 @@ class Unmasking:
 
     def _pairs(self, dropped: int, alive: frozenset[int], add: list[bytes], subtract: list[bytes]) -> None:
         """The masks between a dropped site and the survivors, which nothing cancels."""
-        adverts, model_hash = self.agreement.adverts, self.agreement.header.model_hash
-        expected = adverts[dropped].mask_key
+        members, model_hash = self.agreement.members, self.agreement.header.model_hash
+        expected = members[dropped].mask_key
         key = ExchangeKey.from_secret(
             self._secret(dropped, lambda scalar: ExchangeKey.from_secret(scalar).public == expected)
         )
         for peer in self.agreement.peers(dropped, alive):
-            agreed = key.agree(adverts[peer].mask_key)
-            ends = adverts[peer].site, adverts[dropped].site
+            agreed = key.agree(members[peer].mask_key)
+            ends = members[peer].site, members[dropped].site
             # The survivor with the smaller position added this mask, the other subtracted it.
             undo = subtract if peer < dropped else add
             undo.append(pair_mask_key(agreed, self.agreement.name, *ends, model_hash))
@@ -80,8 +80,8 @@ class Unmasking:
         for tried, chosen in enumerate(islice(_subsets(holders, needed), TRIES)):
             secret = self._recover(dealer, chosen)
             if secret is not None and matches(secret):
-                if tried:
-                    self._dispute(dealer, chosen, holders, secret)
+                doubtful = holders if tried else self._suspects.intersection(holders)
+                self._dispute(dealer, chosen, sorted(doubtful), secret)
                 return secret
         raise self._lost(dealer, len(holders), needed)
 
@@ -94,9 +94,9 @@ class Unmasking:
         except ProtocolError:
             return None
 
-    def _dispute(self, dealer: int, chosen: Sequence[int], holders: Sequence[int], secret: bytes) -> None:
+    def _dispute(self, dealer: int, chosen: Sequence[int], doubtful: Sequence[int], secret: bytes) -> None:
         """Find the holders whose shares do not lie on the polynomial of the good ones."""
-        for holder in holders:
+        for holder in doubtful:
             if holder not in chosen and self._recover(dealer, [*chosen[1:], holder]) != secret:
                 self.disputes.add((dealer, holder))
                 self._suspects.add(holder)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from sealora.protocol.admission import Floors, Membership
 from sealora.protocol.agreement import sign_header
 from sealora.protocol.attempts import AttemptLog
-from sealora.protocol.keys import IdentityKey
+from sealora.protocol.keys import IdentityKey, verify
 from sealora.protocol.messages import Header, Open, Work, model_hash
 from sealora.protocol.roster import Roster, genesis
 from sealora.protocol.secure_coordinator import SecureCoordinatorHalf
@@ -60,25 +61,25 @@ class Cohort:
         self.halves, self.aborts = {}, {}
 
     def header(self, **changes: object) -> Header:
-        fields: dict[str, object] = dict(
-            plan_hash=bytes(32),
-            run=bytes(16),
-            round=1,
-            attempt=1,
-            work=Work.TRAIN,
-            model_hash=model_hash(b"tensors", ("a",)),
-            cohort=tuple(sorted(self.names)),
-            quorum=1,
-            words=self.words,
-            levels=255,
-            colluders=self.colluders,
-            n_min=self.n_min,
-            roster_hash=self.roster.hash,
-            clip=1.0,
-            range=1.0,
-            noise=1.0,
-            lanes=3,
-        )
+        fields: dict[str, object] = {
+            "plan_hash": bytes(32),
+            "run": bytes(16),
+            "round": 1,
+            "attempt": 1,
+            "work": Work.TRAIN,
+            "model_hash": model_hash(b"tensors", ("a",)),
+            "cohort": tuple(sorted(self.names)),
+            "quorum": 1,
+            "words": self.words,
+            "levels": 255,
+            "colluders": self.colluders,
+            "n_min": self.n_min,
+            "roster_hash": self.roster.hash,
+            "clip": 1.0,
+            "range": 1.0,
+            "noise": 1.0,
+            "lanes": 3,
+        }
         return Header(**{**fields, **changes})
 
     def opening(self, tensors: bytes = b"tensors", **changes: object) -> Open:
@@ -127,6 +128,13 @@ class Cohort:
                     coordinator.receive(name, tamper(phase, name, self.answer(name, request)))
             coordinator.advance()
         return coordinator
+
+
+@pytest.fixture
+def remember_signatures(monkeypatch) -> None:
+    """Verify each signature once: all sites of a test are in one process."""
+    for module in ("site_checks", "secure_coordinator"):
+        monkeypatch.setattr(f"sealora.protocol.{module}.verify", lru_cache(maxsize=1 << 16)(verify))
 
 
 @pytest.fixture

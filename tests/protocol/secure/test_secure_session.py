@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sealora.protocol import secure_messages
@@ -59,19 +59,21 @@ def test_every_dropout_pattern_of_three_sites(make_cohort):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("remember_signatures")
 @pytest.mark.parametrize(("count", "colluders"), [(4, 0), (4, 1), (5, 0), (5, 1), (6, 2), (6, 3)])
 def test_every_dropout_pattern(make_cohort, count, colluders):
     check_all(make_cohort(count, colluders=colluders, n_min=smallest_n_min(colluders)))
 
 
 @pytest.mark.soak
+@pytest.mark.usefixtures("remember_signatures")
 @pytest.mark.parametrize("colluders", [0, 1])
 def test_every_dropout_pattern_of_six_sites(make_cohort, colluders):
     check_all(make_cohort(6, colluders=colluders, n_min=smallest_n_min(colluders)))
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_dropout_patterns_of_larger_cohorts(make_cohort, data):
     count = data.draw(st.integers(7, 14))
@@ -94,7 +96,7 @@ def test_secure_and_plain_sums_are_equal(make_cohort):
     opening = cohort.opening()
     plain = PlainCoordinatorHalf(opening.header)
     for name in cohort.names:
-        plain.receive(name, PlainSiteHalf(opening.header).start(cohort.payloads[name]))
+        plain.receive(name, PlainSiteHalf(opening).start(cohort.payloads[name]))
     plain.advance()
     secure = cohort.run(opening, cohort.coordinator(opening)).result()
     assert np.array_equal(secure.words, plain.result().words)
@@ -224,6 +226,7 @@ def test_secrets_are_gone_after_the_last_phase_and_after_a_failure(make_cohort):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("remember_signatures")
 def test_a_cohort_of_240_works_along_a_sparse_graph(make_cohort):
     sparse(make_cohort(240, colluders=12, n_min=228, words=2))
 
