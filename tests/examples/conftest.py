@@ -1,7 +1,11 @@
 """Documents with their code blocks, and one small run that scripts from them can use."""
 
+import importlib
 import re
+import sys
+import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -30,6 +34,28 @@ def shortened(path: Path, rows: int) -> Plan:
     return plan.replace(
         data={"rows": rows}, rounds={"count": 1}, training={"threads": 1}, simulation={"sites": sites}
     )
+
+
+@pytest.fixture
+def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Installs a guide's example under the entry point that the guide gives for it."""
+
+    def install(name: str) -> ModuleType:
+        (script,) = code_blocks(name, "python")
+        (declaration,) = code_blocks(name, "toml")
+        ((group, entries),) = tomllib.loads(declaration)["project"]["entry-points"].items()
+        ((entry, target),) = entries.items()
+        module = target.partition(":")[0]
+        (tmp_path / f"{module}.py").write_text(script, "utf-8")
+        about = tmp_path / f"{module}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n", "utf-8")
+        (about / "entry_points.txt").write_text(f"[{group}]\n{entry} = {target}\n", "utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        return importlib.import_module(module)
+
+    return install
 
 
 @pytest.fixture

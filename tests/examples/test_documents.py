@@ -132,16 +132,16 @@ def test_the_run_folder_is_described_file_by_file_and_key_by_key(workplace) -> N
 
 
 @pytest.mark.slow
-def test_the_task_of_the_guide_is_a_task(blocks) -> None:
+def test_the_task_of_the_guide_is_a_task(plug_in) -> None:
     import torch
 
     from sealora.models.settings import TaskSettings
+    from sealora.models.task import load_task
     from sealora.protocol.errors import PlanError
 
-    (script,) = blocks("docs/tasks.md", "python")
-    names: dict[str, object] = {}
-    exec(compile(script, "tasks.md", "exec"), names)
-    task = names["Stars"](TaskSettings(labels=("one", "two", "three")))
+    module = plug_in("docs/tasks.md")
+    task = load_task(TaskSettings(name="stars", labels=("one", "two", "three")))
+    assert isinstance(task, module.Stars)
     logits = torch.eye(3)[[0, 2, 2, 1]]
     counts = task.count(logits, task.target_tensor([0, 2, 0, 2], 0))
     specs = {spec.name: spec for spec in task.sums()}
@@ -153,20 +153,20 @@ def test_the_task_of_the_guide_is_a_task(blocks) -> None:
         task.metrics({name: values.astype(float) for name, values in counts.items()})["mean_distance"] == 0.75
     )
     with pytest.raises(PlanError):
-        names["Stars"](TaskSettings(labels=("one", "two"), multi_label=True))
+        module.Stars(TaskSettings(labels=("one", "two"), multi_label=True))
 
 
-def test_the_strategy_of_the_guide_has_momentum(blocks) -> None:
+def test_the_strategy_of_the_guide_has_momentum(plug_in) -> None:
     import numpy as np
 
     from sealora.models.adapter import Adapter, AdapterLayout, TensorSpec
+    from sealora.strategies.registry import load_strategy
     from sealora.strategies.settings import StrategySettings
     from sealora.strategies.strategy import Aggregate
 
-    (script,) = blocks("docs/strategies-interface.md", "python")
-    names: dict[str, object] = {}
-    exec(compile(script, "strategies-interface.md", "exec"), names)
-    strategy = names["FedAvgM"](StrategySettings())
+    module = plug_in("docs/strategies-interface.md")
+    strategy = load_strategy(StrategySettings(name="fedavgm"))
+    assert isinstance(strategy, module.FedAvgM)
     layout = AdapterLayout((TensorSpec("a", (2,)), TensorSpec("b", (1, 3))), 1)
     zeros = {spec.name: np.zeros(spec.shape, np.float32) for spec in layout.specs}
     state = strategy.init(Adapter(layout, zeros))
