@@ -104,7 +104,7 @@ def deal(plan: Plan, task: Task) -> list[dict[str, list[tuple[str, int]]]]:
 def run_ours(folder: Path, pair: int) -> Outcome:
     """`sealora.simulate` in a process of its own."""
     out = folder / f"ours-{pair}"
-    command = [sys.executable, "-c", OURS, str(folder / "plan.toml"), str(out)]
+    command = [sys.executable, "-P", "-c", OURS, str(folder / "plan.toml"), str(out)]
     measured = measure(command, {**os.environ, **QUIET}, folder / f"ours-{pair}.log")
     result = json.loads((out / "result.json").read_text())
     _check_same_split(result, json.loads((folder / "workload.json").read_text()))
@@ -120,7 +120,7 @@ def run_flower(folder: Path, name: str, pair: int) -> Outcome:
         "FLWR_HOME": str(folder / "flwr"),
         "RAY_TMPDIR": str(folder),
     }
-    command = [sys.executable, "-c", THEIRS, str(folder), str(FLOWER[name])]
+    command = [sys.executable, "-P", "-c", THEIRS, str(folder), str(FLOWER[name])]
     measured = measure(command, environment, folder / f"{name}-{pair}.log")
     result = folder / "flower.json"
     accuracy = json.loads(result.read_text())["accuracy"]
