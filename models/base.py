@@ -3,13 +3,15 @@
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -47,9 +49,15 @@ def load_base(settings: ModelSettings, task: Task, device: str = "") -> Base:
     dtype, autocast = choose_dtype(settings, place)
     with _explained(settings), _quiet():
         tokenizer = AutoTokenizer.from_pretrained(source, **_revision(settings))
-        model = HEADS[task.head].from_pretrained(
-            source, dtype=dtype, **_head_options(task.settings), **_revision(settings)
+        model, loaded = HEADS[task.head].from_pretrained(
+            source,
+            dtype=dtype,
+            output_loading_info=True,
+            **_head_options(task.settings),
+            **_revision(settings),
         )
+    _require_whole(settings.name, model, loaded["missing_keys"])
+    _require_fit(settings.name, model, tokenizer, task.settings.max_length)
     _adopt_padding(model, tokenizer)
     model.requires_grad_(False)
     return Base(model.to(place).eval(), tokenizer, place, autocast)
@@ -112,6 +120,45 @@ def base_hash(base: Base) -> str:
     return digest.hexdigest()
 
 
+def _require_whole(name: str, model: PreTrainedModel, missing: Iterable[str]) -> None:
+    """Transformers draws weights that it does not find at random; only the task head may be so new."""
+    lost = sorted(key for key in missing if key.startswith(f"{model.base_model_prefix}."))
+    if lost:
+        raise ModelError(
+            f"the model {name!r} lacks weights of its base: {', '.join(lost[:3])}{', …' if lost[3:] else ''}",
+            "Use a checkpoint that has them.",
+        )
+
+
+def _require_fit(
+    name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> None:
+    """The tokenizer must have words, all of them known to the model, and texts must fit its positions."""
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        # Where its files are missing, transformers makes up a tokenizer that knows no word.
+        raise ModelError(f"the model {name!r} has no tokenizer.", "Save its tokenizer into the same folder.")
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        raise ModelError(
+            f"the tokenizer of {name!r} has {len(tokenizer)} tokens, more than the model knows.",
+            "Use the tokenizer that belongs to the model.",
+        )
+    positions = _positions(model)
+    if positions is not None and max_length > positions:
+        raise ModelError(
+            f"the model {name!r} reads at most {positions} tokens, task.max_length is {max_length}.",
+            f"Set task.max_length to {positions} or less.",
+        )
+
+
+def _positions(model: PreTrainedModel) -> int | None:
+    """Longest text in tokens of a model with a table of positions; None if it has none."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding) and name.rsplit(".", 1)[-1] in ("position_embeddings", "wpe"):
+            # RoBERTa and its kin count positions from the one after the padding's.
+            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    return None
+
+
 def _from_modelscope(identifier: str, revision: str) -> str:
     try:
         from modelscope import snapshot_download  # type: ignore[import-not-found, unused-ignore]
@@ -147,7 +194,7 @@ def _explained(settings: ModelSettings) -> Iterator[None]:
     """Turn the many ways in which a hub, a folder or a configuration fails into one line."""
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"the model {settings.name!r} cannot be loaded: {_first_line(error)}",
             "Use bundled:minilm, a local folder, or a hub id (HF_HUB_OFFLINE=1 allows only cached ones).",
