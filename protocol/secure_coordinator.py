@@ -29,6 +29,7 @@ from sealora.protocol.agreement import (
 from sealora.protocol.attempts import CLOSED, Closure
 from sealora.protocol.coordinator_state import PHASES, CoordinatorState
 from sealora.protocol.errors import AttemptFailed, ProtocolError
+from sealora.protocol.graph import shape
 from sealora.protocol.keys import ExchangeKey, verify
 from sealora.protocol.masks import apply_masks
 from sealora.protocol.messages import Header
@@ -51,14 +52,11 @@ from sealora.protocol.secure_messages import (
 )
 from sealora.protocol.session import Sum
 from sealora.protocol.shamir import SHARE_BYTES
+from sealora.protocol.thresholds import floor, threshold
 from sealora.protocol.unmasking import Unmasking
 
 ADVERTISE, SHARE, MASK, CHECK, UNMASK = range(5)
 ANSWERS: tuple[type[Answer], ...] = (Advert, Shares, Masked, Consistency, Release)
-
-
-def forget(state: bytes) -> None:
-    """Saves nothing: for simulations and tests."""
 
 
 class SecureCoordinatorHalf:
@@ -73,7 +71,7 @@ class SecureCoordinatorHalf:
         header: bytes,
         roster: Roster,
         closures: Iterable[Closure] = (),
-        save: Callable[[bytes], None] = forget,
+        save: Callable[[bytes], None] | None = None,
         threads: int = 1,
     ) -> None:
         self.header = Header.parse(header)
@@ -90,7 +88,7 @@ class SecureCoordinatorHalf:
 
     @staticmethod
     def from_bytes(
-        raw: bytes, roster: Roster, save: Callable[[bytes], None] = forget, threads: int = 1
+        raw: bytes, roster: Roster, save: Callable[[bytes], None] | None = None, threads: int = 1
     ) -> "SecureCoordinatorHalf":
         """The half whose state was saved. Raises ProtocolError("malformed") for other bytes."""
         state = CoordinatorState.parse(raw)
@@ -125,8 +123,12 @@ class SecureCoordinatorHalf:
 
     @property
     def adversary(self) -> str:
-        """Against whom the session is secure, once its members are known: for every report."""
-        return self._agreement.shape.adversary
+        """Against whom the session is secure: for every report. A forecast until its members are known."""
+        if self._state.phase > ADVERTISE:
+            return self._agreement.shape.adversary
+        sites, colluders = len(self.header.cohort), self.header.colluders
+        least = floor(sites, colluders, self.header.n_min)
+        return shape(sites, colluders, threshold(sites, colluders), least).adversary
 
     @property
     def abandoned(self) -> tuple[bytes, ...]:
@@ -180,7 +182,8 @@ class SecureCoordinatorHalf:
             state.phase += 1
         if state.phase == CHECK:
             state.forget_sealed()
-        self._save(self.to_bytes())
+        if self._save is not None:
+            self._save(self.to_bytes())
 
     def result(self) -> Sum:
         """The sum, and the names of U3. Raises RuntimeError before the last phase has closed."""
@@ -191,7 +194,9 @@ class SecureCoordinatorHalf:
 
     @cached_property
     def _agreement(self) -> Agreement:
-        """Fixed when the first phase closes."""
+        """Fixed when the first phase closes. Raises RuntimeError before."""
+        if self._state.phase == ADVERTISE:
+            raise RuntimeError("the members of the session are not known yet")
         members = tuple(member for _, member in sorted(self._state.members.items()))
         return Agreement(self.header, session_name(self._state.header, members), members)
 

@@ -9,6 +9,7 @@ import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import numpy as np
 
@@ -96,6 +97,7 @@ class SecureSiteHalf:
     _agreement: Agreement
     _view: site_checks.View
     _own: int
+    _closed: tuple[Contribution, ...]
     _sharers: tuple[int, ...]
     _survivors: tuple[int, ...]
     _statement: bytes
@@ -175,7 +177,8 @@ class SecureSiteHalf:
         site_checks.check_signatures(members, self._about, roster)
         site_checks.check_keys(members)
         site_checks.check_own(members, self._member)
-        require_closed(self._log.contributions(self.header), request.closures)
+        self._closed = self._log.contributions(self.header)
+        require_closed(self._closed, request.closures)
         agreement = Agreement(self.header, session_name(self._header_bytes, members), members)
         site_checks.check_size(members, agreement.floor)
         self._agreement, self._about = agreement, agreement.name
@@ -222,6 +225,7 @@ class SecureSiteHalf:
         site_checks.check_name(request.session, agreement.name)
         site_checks.check_sharers(request.sharers, self._own, agreement)
         site_checks.check_size(request.sharers, agreement.floor)
+        site_checks.check_still_closed(self._log.contributions(self.header), self._closed)
         self._sharers = request.sharers
         peers = agreement.peers(self._own, frozenset(request.sharers))
         self._take(peers, request.sealed)
@@ -321,6 +325,10 @@ class SecureSiteHalf:
         """Forget secrets. Python cannot overwrite bytes; this leaves nothing that refers to them."""
         for name in names:
             self.__dict__.pop(name, None)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or written: two copies would mask two payloads under the same keys."""
+        raise TypeError("a site's half of a secure session lives in one process, once")
 
     def __repr__(self) -> str:
         return f"SecureSiteHalf({self._membership.site})"

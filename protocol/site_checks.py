@@ -6,6 +6,7 @@ All raise ProtocolError with the failure class that their first line names.
 from collections.abc import Collection, Mapping, Sequence
 
 from sealora.protocol.agreement import ADVERT, CONSISTENT, MASKED, Agreement, receipt_fields
+from sealora.protocol.attempts import Contribution
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.keys import verify
 from sealora.protocol.messages import Header
@@ -66,6 +67,14 @@ def check_sharers(sharers: Sequence[int], own: int, agreement: Agreement) -> Non
         raise ProtocolError("stranger", "a site outside U1 is said to have shared")
     if own not in sharers:
         raise ProtocolError("excluded", "the site's own shares are said to be missing")
+
+
+def check_still_closed(contributions: Collection[Contribution], closed: Collection[Contribution]) -> None:
+    """ "unclosed": no other session on this model went on to R2 since those were seen to be closed."""
+    if not set(contributions) <= set(closed):
+        raise ProtocolError(
+            "unclosed", "this site contributed to this model in a session held at the same time"
+        )
 
 
 def check_survivors(survivors: Sequence[int], own: int, sharers: Sequence[int]) -> None:

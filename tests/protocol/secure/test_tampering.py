@@ -1,5 +1,6 @@
 """Every byte of every message is flipped in turn: the receiver refuses it, with a failure class."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -127,6 +128,12 @@ def test_a_payload_of_another_type_is_refused(make_cohort):
     with pytest.raises(Aborted) as stopped:
         cohort.half(SITE, cohort.opening()).start(cohort.payloads[SITE].astype("f8"))
     assert stopped.value.failure == "wrong_dimension"
+
+
+def test_a_half_cannot_be_copied(make_cohort):
+    half = make_cohort(3).half(SITE, make_cohort(3).opening())
+    with pytest.raises(TypeError, match="one process"):
+        copy.deepcopy(half)
 
 
 def test_a_session_starts_once(make_cohort):

@@ -417,6 +417,17 @@ def retry_after_release(attacker):
     return np.array_equal(everybody - rest, cohort.payloads[D])
 
 
+def two_sessions_at_once(attacker):
+    """Two attempts are led to R1 before either goes on; then A masks its payload in both."""
+    cohort = attacker.cohort
+    first = attacker.open(cohort.opening()).share()
+    held = dict(cohort.halves)
+    second = attacker.open(cohort.opening(attempt=2)).share()
+    second.mask([A])
+    cohort.halves = held
+    return bool(first.mask([A]).masked)
+
+
 def opening_a_closed_session(attacker):
     """Failure is feigned after R3, the sites close the session, and then it is opened after all."""
     cohort = attacker.cohort
@@ -510,6 +521,7 @@ ATTACKS = [
         releases=4,
     ),
     Attack(retry_after_release, "unclosed", ("secure_site.require_closed",), releases=4),
+    Attack(two_sessions_at_once, "unclosed", ("site_checks.check_still_closed",)),
     Attack(opening_a_closed_session, "closed", ()),
 ]
 
