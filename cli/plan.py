@@ -92,6 +92,7 @@ def _rows(expected: "Forecast") -> list[tuple[str, str]]:
         ),
         ("upload", f"{expected.words:,} words, {_size(expected.bytes_up)} per site and round"),
         ("download", f"{_size(expected.bytes_down)} per site and round"),
+        ("masks", _masks(expected)),
         ("traffic", f"{_size(_traffic(expected))} for {expected.rounds} rounds of {expected.sites} sites"),
         (
             "time",
@@ -99,6 +100,17 @@ def _rows(expected: "Forecast") -> list[tuple[str, str]]:
             f"{_duration(expected.seconds)} simulated here (assumes {expected.assumption})",
         ),
     ]
+
+
+def _masks(expected: "Forecast") -> str:
+    masks = expected.masks
+    if masks is None:
+        return "none: the coordinator sees the update of every site"
+    dropouts = ", ".join(f"{count} in {phase}" for phase, count in masks.dropouts.items())
+    return (
+        f"{masks.sites} sites, {masks.colluders} may collude, {masks.threshold} hold a secret together, a sum "
+        f"needs {masks.minimum_contributors}; may be lost: {dropouts}"
+    )
 
 
 def _traffic(expected: "Forecast") -> int:

@@ -19,11 +19,12 @@ from sealora.protocol.codec import Words
 from sealora.protocol.errors import ProtocolError, RefusedError, SealoraError
 from sealora.protocol.keystream import derive_key
 from sealora.protocol.messages import Header, Open, Reason, Refusal, Work
+from sealora.protocol.secure_site import Aborted
 from sealora.protocol.session import SiteHalf
 from sealora.strategies.strategy import Broadcast, Part, Payload, Strategy
 
-SessionFactory = Callable[[bytes], SiteHalf]
-"""Makes a site's half of an attempt from the header's bytes."""
+SessionFactory = Callable[[Open], SiteHalf]
+"""Makes a site's half of an attempt, or raises ProtocolError where the site must not enter it."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class Site:
             if self._session is None:
                 raise ProtocolError("out_of_order", "no attempt is open")
             return messages.reply(self._session.receive(body))
+        except Aborted as aborted:
+            self._session = None
+            return messages.reply(aborted.reply)
         except SealoraError as error:
             self._session = None
             return messages.reply(Refusal(_reason(error), error.message))
@@ -68,14 +72,15 @@ class Site:
         """Check the header, do the work, and enter the session with the encoded result."""
         header = Header.parse(opening.header)
         self._check(header, opening)
+        session = self.new_session(opening)
         self._last = (header.round, header.attempt)
         self.memory.commit(*header.completed)
         broadcast = Broadcast(unpack(opening.tensors), opening.trains)
         words = (
             self._train(header, broadcast) if header.work == Work.TRAIN else self._evaluate(header, broadcast)
         )
-        self._session = self.new_session(opening.header)
-        return self._session.start(words)
+        self._session = session
+        return session.start(words)
 
     def _check(self, header: Header, opening: Open) -> None:
         if header.plan_hash != self.contract.plan_hash:

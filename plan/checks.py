@@ -14,6 +14,7 @@ from sealora.plan.settings import PlanSettings
 from sealora.protocol.codec import Layout
 from sealora.protocol.errors import PlanError
 from sealora.protocol.messages import MAX_COHORT
+from sealora.protocol.thresholds import tolerance
 
 MAX_EXACT = 2**53
 """Largest sum of counts that float64 carries exactly."""
@@ -107,6 +108,30 @@ def target_modules(plan: PlanSettings) -> Iterator[Problem]:
         if name in seen:
             yield Problem(("lora", "target_modules", index), "an empty or repeated name.", "Remove it.")
         seen.add(name)
+
+
+def secure_aggregation(plan: PlanSettings) -> Iterator[Problem]:
+    """The thresholds must leave a session that can end, and hide what they promise."""
+    settings, sites = plan.secure_aggregation, contributors(plan)
+    if not settings.enabled:
+        return
+    outcome = tolerance(sites, settings.colluders_of(sites), settings.minimum_of(sites))
+    if outcome.problem:
+        yield Problem(
+            ("secure_aggregation", "colluders"),
+            outcome.problem,
+            "Take more sites, fewer colluders (0 trusts every site), or write enabled = false.",
+        )
+
+
+def unmasked(plan: PlanSettings) -> Iterator[Problem]:
+    """A plan may do without masks, but not silently."""
+    if not plan.secure_aggregation.enabled:
+        yield Problem(
+            ("secure_aggregation", "enabled"),
+            "the coordinator will see the update of every site.",
+            "Remove this line to mask them.",
+        )
 
 
 def partition(plan: PlanSettings) -> Iterator[Problem]:
@@ -223,8 +248,9 @@ ERRORS: tuple[Check, ...] = (
     partition,
     cohort,
     codec,
+    secure_aggregation,
 )
-WARNINGS: tuple[Check, ...] = (unused_keys, codec_range, losses, half_precision)
+WARNINGS: tuple[Check, ...] = (unused_keys, codec_range, losses, half_precision, unmasked)
 
 
 @cache

@@ -20,6 +20,7 @@ from sealora.plan.checks import contributors
 from sealora.plan.payload import payload_layout
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.messages import Work
+from sealora.protocol.thresholds import tolerance
 from sealora.strategies.registry import load_strategy
 
 ASSUMED_ROWS = 1000
@@ -30,6 +31,20 @@ FORWARD, BACKWARD = 2, 2
 
 EFFICIENCY = 0.5
 """Share of the speed of large matrix products that training is assumed to reach."""
+
+
+@dataclass(frozen=True)
+class Masks:
+    """A secure session of a full cohort."""
+
+    sites: int
+    colluders: int
+    threshold: int
+    """Sites t that hold a secret together."""
+    minimum_contributors: int
+    """Fewest sites whose sum is opened."""
+    dropouts: dict[str, int]
+    """Sites that may be lost in each phase, if none is lost in another."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,8 @@ class Forecast:
     """The whole run, simulated on this machine one site after the other."""
     assumption: str
     """What the seconds rest on."""
+    masks: Masks | None
+    """The thresholds of secure aggregation; None if it is off."""
 
 
 def forecast(
@@ -91,7 +108,18 @@ def forecast(
         seconds=seconds * sites * plan.rounds.count,
         assumption=f"{rows:,.0f} rows of {plan.task.max_length} tokens at a site, at {EFFICIENCY:.0%} of "
         f"{flops_per_second / 1e9:,.0f} GFLOP/s",
+        masks=masks(plan, sites),
     )
+
+
+def masks(plan: PlanSettings, sites: int) -> Masks | None:
+    """What secure aggregation among that many sites survives."""
+    settings = plan.secure_aggregation
+    if not settings.enabled:
+        return None
+    colluders, least = settings.colluders_of(sites), settings.minimum_of(sites)
+    outcome = tolerance(sites, colluders, least)
+    return Masks(sites, colluders, outcome.threshold, max(least, outcome.threshold), outcome.dropouts)
 
 
 def flops(plan: PlanSettings, base_parameters: int, rows: float) -> float:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat
 
 from sealora.models.settings import DataSettings, LoraSettings, ModelSettings, TaskSettings, TrainingSettings
-from sealora.protocol.settings import CodecSettings, Settings
+from sealora.protocol.settings import CodecSettings, SecureAggregationSettings, Settings
 from sealora.strategies.settings import StrategySettings
 
 
@@ -68,4 +68,5 @@ class PlanSettings(Settings):
     cohort: CohortSettings = CohortSettings()
     strategy: StrategySettings = StrategySettings()
     codec: CodecSettings = CodecSettings()
+    secure_aggregation: SecureAggregationSettings = SecureAggregationSettings()
     simulation: SimulationSettings = SimulationSettings()

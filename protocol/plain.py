@@ -14,8 +14,8 @@ from sealora.protocol.session import Sum
 class PlainSiteHalf:
     """Answers the opening with the payload in clear."""
 
-    def __init__(self, header: bytes) -> None:
-        self._header_hash = hashlib.sha256(header).digest()
+    def __init__(self, opening: messages.Open) -> None:
+        self._header_hash = hashlib.sha256(opening.header).digest()
 
     def start(self, words: Words) -> bytes:
         """The contribution: the header's hash and the words."""
@@ -39,6 +39,11 @@ class PlainCoordinatorHalf:
     def phase(self) -> str:
         """There is only one."""
         return "train"
+
+    @property
+    def transcript(self) -> bytes:
+        """Nothing is agreed on."""
+        return b""
 
     def requests(self) -> Mapping[str, bytes]:
         """Nothing follows the opening."""

@@ -44,6 +44,10 @@ class CoordinatorHalf(Protocol):
     def phase(self) -> str:
         """Name of the open phase: "train" at first."""
 
+    @property
+    def transcript(self) -> bytes:
+        """Names what this attempt agreed on, for the next header; empty in a plain session."""
+
     def requests(self) -> Mapping[str, bytes]:
         """The messages of the phase that is open, by site; empty in the first and after the last."""
 

@@ -4,11 +4,32 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sealora.protocol.thresholds import smallest_n_min
+
 
 class Settings(BaseModel):
     """Base of every section of a plan: frozen, strict about types, and closed to unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class SecureAggregationSettings(Settings):
+    """Masks that let the coordinator see the sum of the sites' updates and nothing else."""
+
+    enabled: bool = True
+    """Whether updates are masked; false shows every site's update to the coordinator, and reports say so."""
+    colluders: Annotated[int, Field(ge=-1, le=100_000)] = -1
+    """Sites that may conspire with the coordinator in vain; -1 stands for a third of the cohort."""
+    minimum_contributors: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Fewest sites whose sum is ever opened; 0 stands for three more than the colluders, the least allowed."""
+
+    def colluders_of(self, sites: int) -> int:
+        """Colluders defended against in a cohort of that many sites."""
+        return sites // 3 if self.colluders == -1 else self.colluders
+
+    def minimum_of(self, sites: int) -> int:
+        """Fewest contributors of a cohort of that many sites."""
+        return self.minimum_contributors or smallest_n_min(self.colluders_of(sites))
 
 
 class CodecSettings(Settings):

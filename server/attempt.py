@@ -27,17 +27,18 @@ class Attempt:
     bytes_down: int = 0
     bytes_up: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    transcript: str = ""
     sums: Mapping[str, Values] = field(default_factory=dict, repr=False)
     """The decoded sum by segment, once there is one."""
 
-    def run(self, session: CoordinatorHalf, header: bytes, tensors: bytes, trains: tuple[str, ...]) -> Sum:
+    def run(self, session: CoordinatorHalf, opening: Open) -> Sum:
         """Open the session with the model, then follow it to its end. Raises AttemptFailed."""
-        opening = messages.request(Open(header, tensors, trains))
-        self._phase("train", session, dict.fromkeys(self.cohort, opening))
+        self._phase("train", session, dict.fromkeys(self.cohort, messages.request(opening)))
         while requests := session.requests():
             wrapped = {site: messages.request(message) for site, message in requests.items()}
             self._phase(session.phase, session, wrapped)
         total = session.result()
+        self.transcript = session.transcript.hex()
         self.sums = self._decode(total)
         return total
 

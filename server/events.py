@@ -71,6 +71,10 @@ class RoundRecord:
     bytes_down: int
     bytes_up: int
     seconds: Mapping[str, float]
+    guarantee: str = ""
+    """What the session hid from whom."""
+    transcript: str = ""
+    """Hex of what a secure session agreed on; empty in a plain one."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,8 +15,8 @@ from sealora.plan.payload import payload_layout, weight_units
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.errors import AttemptFailed, RunError, UsageError
 from sealora.protocol.fleet import Fleet
-from sealora.protocol.messages import Header, Work, model_hash
-from sealora.protocol.session import CoordinatorHalf, Sum
+from sealora.protocol.messages import Header, Open, Work, model_hash
+from sealora.protocol.session import Sum
 from sealora.server.attempt import Attempt
 from sealora.server.cohort import quorum, select_cohort
 from sealora.server.events import (
@@ -29,11 +29,9 @@ from sealora.server.events import (
     RoundRecord,
     RunStarted,
 )
+from sealora.server.sessions import PlainSessions, Sessions
 from sealora.server.store import Checkpoint, CheckpointStore
 from sealora.strategies.strategy import Aggregate, Strategy
-
-SessionFactory = Callable[[bytes], CoordinatorHalf]
-"""Makes the coordinator's half of an attempt from the header's bytes."""
 
 Sums = Mapping[str, NDArray[np.float64]]
 
@@ -49,7 +47,7 @@ class Coordinator:
     initial: Adapter
     fleet: Fleet
     store: CheckpointStore
-    new_session: SessionFactory
+    sessions: Sessions = field(default_factory=PlainSessions)
     observers: Sequence[Observer] = ()
     _excluded: frozenset[str] = field(default=frozenset())
 
@@ -86,7 +84,7 @@ class Coordinator:
             count = self.store.open_attempt(number)
             cohort = select_cohort(self.plan, self.fleet.sites, number, self._excluded, work)
             layout = payload_layout(self.plan, self.strategy, self.task, self._layout, len(cohort), work)
-            header = Header(
+            proposal = Header(
                 plan_hash=self.plan_hash,
                 run=checkpoint.run,
                 round=number,
@@ -98,13 +96,19 @@ class Coordinator:
                 words=layout.words,
                 levels=layout.levels,
                 completed=checkpoint.completed,
-            ).serialise()
+                previous_transcript=checkpoint.transcript,
+                clip=self.plan.codec.clip,
+                range=self.plan.codec.range,
+                lanes=layout.lanes_used,
+            )
+            header = self.sessions.propose(proposal).serialise()
+            opening = Open(header, tensors, broadcast.trains, self.sessions.sign(header))
             self._tell(AttemptOpened(number, count, cohort))
             attempt = Attempt(
                 number, count, cohort, layout, self.fleet, self.plan.rounds.deadline, self._tell
             )
             try:
-                return attempt, attempt.run(self.new_session(header), header, tensors, broadcast.trains)
+                return attempt, attempt.run(self.sessions.open(header), opening)
             except AttemptFailed as failure:
                 self._excluded |= failure.culprits
                 self._tell(AttemptLost(number, count, failure.message))
@@ -133,6 +137,8 @@ class Coordinator:
             bytes_down=attempt.bytes_down,
             bytes_up=attempt.bytes_up,
             seconds={**attempt.seconds, "step": step_seconds},
+            guarantee=self.sessions.guarantee,
+            transcript=attempt.transcript,
         )
 
     def _evaluate(self, checkpoint: Checkpoint) -> Evaluated:

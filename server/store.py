@@ -32,6 +32,11 @@ class Checkpoint:
         return self.history[-1].round if self.history else 0
 
     @property
+    def transcript(self) -> bytes:
+        """What the session of the completed attempt agreed on; empty at the start and in plain sessions."""
+        return bytes.fromhex(self.history[-1].transcript) if self.history else b""
+
+    @property
     def completed(self) -> tuple[int, int]:
         """(round, attempt) whose sum became the state; (0, 0) at the start."""
         return (self.history[-1].round, self.history[-1].attempt) if self.history else (0, 0)

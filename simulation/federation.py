@@ -14,7 +14,8 @@ from sealora.models.site_data import prepare
 from sealora.models.table import draw_rows, read_table
 from sealora.models.task import Example, Task, load_task
 from sealora.plan.loader import Plan
-from sealora.protocol.plain import PlainSiteHalf
+from sealora.server.sessions import Sessions
+from sealora.simulation.identities import make_identities
 from sealora.simulation.partition import partition
 from sealora.strategies.registry import load_strategy
 
@@ -29,6 +30,7 @@ class Federation:
     trainer: TorchTrainer
     contract: Contract
     sites: dict[str, Site]
+    sessions: Sessions
     initial: Adapter
 
     @property
@@ -58,6 +60,7 @@ def assemble(plan: Plan, memories: Path, tell: Callable[[str], None] = lambda _:
     trainer = TorchTrainer(base, task, plan.lora, plan.training, plan.rounds.count)
     contract = Contract(plan, bytes.fromhex(plan.hash), task, strategy)
     tell(f"Preparing the data of {len(shares)} sites")
+    identities = make_identities(list(shares), plan.secure_aggregation)
     sites = {
         name: Site(
             name=name,
@@ -65,8 +68,9 @@ def assemble(plan: Plan, memories: Path, tell: Callable[[str], None] = lambda _:
             trainer=trainer,
             data=prepare(table.select(rows), task, base.tokenizer, plan.data, plan.seed, name),
             memory=SiteMemory(memories / name),
-            new_session=PlainSiteHalf,
+            new_session=identities.sites[name],
         )
         for name, rows in shares.items()
     }
-    return Federation(plan, task, trainer, contract, sites, initial_adapter(trainer.layout, plan.seed))
+    initial = initial_adapter(trainer.layout, plan.seed)
+    return Federation(plan, task, trainer, contract, sites, identities.coordinator, initial)

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from matplotlib.figure import Figure
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -40,6 +40,8 @@ def build_result(
         "adapter_sha256": adapter.sha256(),
         "seed": plan.seed,
         "strategy": plan.strategy.name,
+        "secure_aggregation": plan.secure_aggregation.enabled,
+        "guarantee": history[-1].guarantee if history else "",
         "headline": federation.task.headline,
         "parameters": adapter.layout.parameters,
         "metrics": evaluated.metrics,
@@ -79,10 +81,16 @@ def final_table(result: Mapping[str, Any]) -> Group:
     for name, metrics in _rows(result):
         figures = [metrics.get(key) for key in (headline, "macro_f1", "auroc", "loss")]
         table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in figures))
-    lines = [table]
+    lines: list[RenderableType] = [table, _guarantee(result)]
     if verdict := worth_it(result):
         return Group(*lines, Text(verdict, style="bold"))
     return Group(*lines)
+
+
+def _guarantee(result: Mapping[str, Any]) -> Text:
+    """What the coordinator could not see; in red if that is nothing."""
+    style = "" if result["secure_aggregation"] else "bold red"
+    return Text(f"Protection of single updates: {result['guarantee']}.", style=style)
 
 
 def worth_it(result: Mapping[str, Any]) -> str:

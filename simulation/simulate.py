@@ -17,7 +17,6 @@ from sealora.models.cleaning import REASONS, CleaningReport
 from sealora.plan.contract import resolved
 from sealora.plan.loader import Plan
 from sealora.protocol.errors import UsageError
-from sealora.protocol.plain import PlainCoordinatorHalf
 from sealora.server.events import Event, Observer, RoundDone, RoundRecord, RunStarted
 from sealora.server.loop import Coordinator
 from sealora.server.metrics_log import EventLog, MetricsLog
@@ -120,7 +119,7 @@ def _coordinator(federation: Federation, folder: RunFolder, observers: tuple[Obs
         initial=federation.initial,
         fleet=InProcessFleet(handlers, Faults(plan.simulation, plan.seed)),
         store=CheckpointStore(folder.state),
-        new_session=PlainCoordinatorHalf,
+        sessions=federation.sessions,
         observers=observers,
     )
 

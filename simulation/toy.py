@@ -32,6 +32,7 @@ from sealora.protocol.plain import PlainCoordinatorHalf, PlainSiteHalf
 from sealora.protocol.session import CoordinatorHalf
 from sealora.server.events import Observer
 from sealora.server.loop import Coordinator
+from sealora.server.sessions import PlainSessions
 from sealora.server.store import CheckpointStore
 from sealora.simulation.faults import Faults
 from sealora.simulation.fleet import InProcessFleet
@@ -110,11 +111,12 @@ class ToyTrainer:
         return {"loss": np.array([loss]), "rows": np.array([len(examples)])}
 
     def _distance(self, tensors: Tensors) -> float:
-        """Mean squared distance to the targets."""
+        """Mean squared distance to the targets, at most `MAX_DISTANCE`, as a task's losses are bounded."""
         squares = [
             np.square(tensors[name] - target, dtype=np.float64) for name, target in self.targets.items()
         ]
-        return min(float(np.mean(np.concatenate([s.reshape(-1) for s in squares]))), MAX_DISTANCE)
+        mean = float(np.mean(np.concatenate([s.reshape(-1) for s in squares])))
+        return mean if mean < MAX_DISTANCE else MAX_DISTANCE
 
 
 @dataclass
@@ -142,7 +144,7 @@ class ToyFederation:
             initial=self.initial,
             fleet=InProcessFleet({name: site.handle for name, site in self.sites.items()}, faults),
             store=CheckpointStore(self.folder / "state"),
-            new_session=new_session,
+            sessions=PlainSessions(new_session),
             observers=observers,
         )
 

@@ -53,7 +53,7 @@ def test_fewer_bits_and_larger_cohorts_change_the_upload():
 
 def test_sites_are_the_cohort_or_all():
     assert predicted(simulation={"sites": 5}).sites == 5
-    assert predicted(cohort={"size": 3}).sites == 3
+    assert predicted(cohort={"size": 4}).sites == 4
 
 
 def test_time_is_operations_over_speed():

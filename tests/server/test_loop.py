@@ -243,7 +243,6 @@ def test_words_that_nobody_can_have_sent_lose_the_attempt(tmp_path):
         return messages.reply(messages.contribution(messages.hashlib.sha256(opening.header).digest(), words))
 
     coordinator, recorder = answering(toy, "site-1", forge)
-    coordinator.new_session = PlainCoordinatorHalf
     # Alone in the sum, so that nothing wraps around.
     for name in ("site-2", "site-3", "site-4"):
         coordinator.fleet._sites[name] = lambda _: REFUSAL

@@ -1,0 +1,105 @@
+"""How the coordinator opens attempts: plain sessions or secure ones, behind one interface."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from sealora.protocol.agreement import sign_header
+from sealora.protocol.keys import IdentityKey
+from sealora.protocol.messages import Header
+from sealora.protocol.plain import PlainCoordinatorHalf
+from sealora.protocol.roster import Roster
+from sealora.protocol.secure_coordinator import SecureCoordinatorHalf
+from sealora.protocol.session import CoordinatorHalf
+from sealora.protocol.settings import SecureAggregationSettings
+
+PLAIN = "none: the coordinator sees the update of every site"
+
+
+class Sessions(Protocol):
+    """Opens one session after the other."""
+
+    @property
+    def guarantee(self) -> str:
+        """What the sessions hide from whom, for every report."""
+
+    def propose(self, header: Header) -> Header:
+        """The header with what the session has to fix."""
+
+    def sign(self, header: bytes) -> bytes:
+        """The coordinator's signature on a header's bytes; empty in a plain session."""
+
+    def open(self, header: bytes) -> CoordinatorHalf:
+        """The coordinator's half of the attempt."""
+
+
+@dataclass
+class PlainSessions:
+    """The coordinator sees every update."""
+
+    half: Callable[[bytes], CoordinatorHalf] = PlainCoordinatorHalf
+    guarantee: str = PLAIN
+
+    def propose(self, header: Header) -> Header:
+        """Nothing to add."""
+        return header
+
+    def sign(self, header: bytes) -> bytes:
+        """Plain headers are not signed."""
+        return b""
+
+    def open(self, header: bytes) -> CoordinatorHalf:
+        """A half that adds what comes."""
+        return self.half(header)
+
+
+class SecureSessions:
+    """The coordinator sees the sum.
+
+    A session in which masked updates may have left, but that yielded no sum, is abandoned by the
+    next attempt on the same model; the closures gathered meanwhile go along (SPEC.md, retry).
+    """
+
+    def __init__(self, identity: IdentityKey, roster: Roster, settings: SecureAggregationSettings) -> None:
+        self._identity = identity
+        self._roster = roster
+        self._settings = settings
+        self._last: SecureCoordinatorHalf | None = None
+
+    @property
+    def guarantee(self) -> str:
+        """Against whom the last session was secure."""
+        if self._last is None:
+            return "secure aggregation"
+        against = f"a {self._last.adversary} coordinator and {self._last.header.colluders} colluding sites"
+        return f"secure aggregation against {against}"
+
+    def propose(self, header: Header) -> Header:
+        """Thresholds from the plan and the cohort's size, the roster, and what must be closed first."""
+        before = self._before(header)
+        return replace(
+            header,
+            colluders=self._settings.colluders_of(len(header.cohort)),
+            n_min=self._settings.minimum_of(len(header.cohort)),
+            roster_hash=self._roster.hash,
+            abandoned=before.abandoned if before is not None else (),
+        )
+
+    def sign(self, header: bytes) -> bytes:
+        """By the coordinator's identity key."""
+        return sign_header(self._identity, header)
+
+    def open(self, header: bytes) -> CoordinatorHalf:
+        """A half that relays, adds and unmasks."""
+        before = self._before(Header.parse(header))
+        self._last = SecureCoordinatorHalf(
+            header, self._roster, before.closures if before is not None else ()
+        )
+        return self._last
+
+    def _before(self, header: Header) -> SecureCoordinatorHalf | None:
+        """The last half, if it was about the same work on the same model."""
+        about = (header.work, header.model_hash)
+        if self._last is not None and (self._last.header.work, self._last.header.model_hash) == about:
+            return self._last
+        return None

@@ -1,0 +1,52 @@
+"""Keys and roster of a simulated federation: real cryptography, made afresh in every process."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sealora.client.site import SessionFactory
+from sealora.protocol.admission import Floors, Membership
+from sealora.protocol.attempts import AttemptLog
+from sealora.protocol.keys import IdentityKey
+from sealora.protocol.messages import Open
+from sealora.protocol.plain import PlainSiteHalf
+from sealora.protocol.roster import Roster, genesis
+from sealora.protocol.secure_site import SecureSiteHalf
+from sealora.protocol.session import SiteHalf
+from sealora.protocol.settings import SecureAggregationSettings
+from sealora.server.sessions import PlainSessions, SecureSessions, Sessions
+
+
+@dataclass(frozen=True)
+class Identities:
+    """How the parties of one run open their sessions."""
+
+    coordinator: Sessions
+    sites: dict[str, SessionFactory]
+
+
+def make_identities(sites: Sequence[str], settings: SecureAggregationSettings) -> Identities:
+    """Fresh identity keys and a roster that every site has signed; plain sessions if the plan says so."""
+    if not settings.enabled:
+        return Identities(PlainSessions(), dict.fromkeys(sites, PlainSiteHalf))
+    coordinator = IdentityKey.generate()
+    keys = {site: IdentityKey.generate() for site in sites}
+    members = {site: key.public for site, key in keys.items()}
+    revision = genesis(members, coordinator.public, settings.colluders_of(len(sites)))
+    for site, key in keys.items():
+        revision = revision.signed(site, key)
+    roster = Roster((revision,))
+    floors = Floors()
+    return Identities(
+        SecureSessions(coordinator, roster, settings),
+        {site: _secure(Membership(site, key, roster, floors)) for site, key in keys.items()},
+    )
+
+
+def _secure(membership: Membership) -> SessionFactory:
+    """A factory that admits secure attempts only; the site's log lives as long as the simulation."""
+    log = AttemptLog()
+
+    def half(opening: Open) -> SiteHalf:
+        return SecureSiteHalf(opening, membership, log)
+
+    return half
