@@ -3,7 +3,7 @@
 For n sites of which c may collude with the coordinator, t = ⌊(n + c)/2⌋ + 1 of them hold a secret
 together. Any two sets of t sites then share an honest one (2t > n + c), which is why neither two
 views of the survivors nor a closed and an opened session can both find t supporters (SPEC.md,
-section 6; Bonawitz et al. 2017, theorem 6.5).
+section 4; Bonawitz et al. 2017, theorem 6.5).
 """
 
 from dataclasses import dataclass

@@ -66,6 +66,7 @@ def test_every_dropout_pattern(make_cohort, count, colluders):
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.usefixtures("remember_signatures")
 @pytest.mark.parametrize("colluders", [0, 1, 2])
 def test_every_dropout_pattern_of_six_sites(make_cohort, colluders):
