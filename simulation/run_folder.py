@@ -1,7 +1,7 @@
 """The run folder, format 1: what a run leaves behind, and where.
 
 run.json                 format, versions, when it was begun
-plan.json                the plan with every default, without the simulation's freedom to change
+plan.toml                the plan with every default written out: simulate it to repeat the run
 adapter/                 the result in PEFT format
 result.json              metrics, bytes, seconds, hashes
 metrics.jsonl            one line a round
@@ -19,10 +19,11 @@ from typing import Any
 
 from sealora.plan.durable import write_durably
 from sealora.plan.loader import Plan
+from sealora.plan.writer import dumps
 from sealora.protocol.errors import UsageError
 
 FORMAT = 1
-BEGUN = frozenset({"plan.json", "plan.json.partial", "run.json.partial"})
+BEGUN = frozenset({"plan.toml", "plan.toml.partial", "run.json.partial"})
 """What a run leaves that is killed before its folder counts as one: `run.json` is written last."""
 
 
@@ -41,7 +42,7 @@ class RunFolder:
             )
         path.mkdir(parents=True, exist_ok=True)
         folder = cls(path)
-        folder.write_json("plan.json", plan.model_dump(mode="json", by_alias=True))
+        write_durably(path / "plan.toml", dumps(plan).encode())
         began = datetime.now(UTC).isoformat(timespec="seconds")
         folder.write_json("run.json", {"format": FORMAT, "began": began, "versions": versions})
         return folder
@@ -65,12 +66,8 @@ class RunFolder:
 
     @property
     def plan(self) -> Plan:
-        """The plan of the run, every default written out. Raises UsageError if it was damaged."""
-        text = self._read("plan.json")
-        try:
-            return Plan.from_settings(Plan.model_validate_json(text, strict=False))
-        except ValueError:
-            raise self._damaged("plan.json") from None
+        """The plan of the run, every default written out. Raises PlanError if it was damaged."""
+        return Plan.from_text(self._read("plan.toml"), str(self.path / "plan.toml"))
 
     @property
     def adapter(self) -> Path:
