@@ -6,8 +6,9 @@ of every field and that positions are strictly ascending; who may be meant is th
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -41,13 +42,7 @@ class Advert:
 
     def to_wire(self) -> wire.Advert:
         """The protobuf message."""
-        return wire.Advert(
-            header_hash=self.header_hash,
-            share_key=self.share_key,
-            mask_key=self.mask_key,
-            signature=self.signature,
-            closures=self.closures,
-        )
+        return wire.Advert(**_fields(self))
 
     @staticmethod
     def from_wire(message: wire.Advert) -> "Advert":
@@ -77,9 +72,7 @@ class Member:
 
     def to_wire(self) -> wire.Member:
         """The protobuf message."""
-        return wire.Member(
-            site=self.site, share_key=self.share_key, mask_key=self.mask_key, signature=self.signature
-        )
+        return wire.Member(**_fields(self))
 
     @staticmethod
     def from_wire(message: wire.Member) -> "Member":
@@ -127,9 +120,7 @@ class Shares:
 
     def to_wire(self) -> wire.Shares:
         """The protobuf message."""
-        return wire.Shares(
-            session=self.session, commitment=self.commitment, sealed=self.sealed, signature=self.signature
-        )
+        return wire.Shares(**_fields(self))
 
     @staticmethod
     def from_wire(message: wire.Shares) -> "Shares":
@@ -149,9 +140,7 @@ class Deliveries:
 
     def to_wire(self) -> wire.SecureRequest:
         """The protobuf message."""
-        return wire.SecureRequest(
-            deliveries=wire.Deliveries(session=self.session, sharers=self.sharers, sealed=self.sealed)
-        )
+        return wire.SecureRequest(deliveries=wire.Deliveries(**_fields(self)))
 
     @staticmethod
     def from_wire(message: wire.Deliveries) -> "Deliveries":
@@ -236,7 +225,7 @@ class Consistency:
 
     def to_wire(self) -> wire.Consistency:
         """The protobuf message."""
-        return wire.Consistency(session=self.session, signature=self.signature)
+        return wire.Consistency(**_fields(self))
 
     @staticmethod
     def from_wire(message: wire.Consistency) -> "Consistency":
@@ -255,9 +244,7 @@ class Signers:
 
     def to_wire(self) -> wire.SecureRequest:
         """The protobuf message."""
-        return wire.SecureRequest(
-            signers=wire.Signers(session=self.session, signers=self.signers, signatures=self.signatures)
-        )
+        return wire.SecureRequest(signers=wire.Signers(**_fields(self)))
 
     @staticmethod
     def from_wire(message: wire.Signers) -> "Signers":
@@ -278,7 +265,7 @@ class Release:
 
     def to_wire(self) -> wire.Release:
         """The protobuf message."""
-        return wire.Release(session=self.session, shares=self.shares, signature=self.signature)
+        return wire.Release(**_fields(self))
 
     @staticmethod
     def from_wire(message: wire.Release) -> "Release":
@@ -303,13 +290,7 @@ class Abort:
 
     def to_wire(self) -> wire.Abort:
         """The protobuf message."""
-        return wire.Abort(
-            about=self.about,
-            failure=self.failure,
-            text=self.text,
-            accused=self.accused,
-            signature=self.signature,
-        )
+        return wire.Abort(**_fields(self))
 
     @staticmethod
     def from_wire(message: wire.Abort) -> "Abort":
@@ -399,6 +380,11 @@ def closure_from_wire(message: wire.Closure) -> Closure:
 def encode_positions(positions: Sequence[int]) -> bytes:
     """A set of positions as it is signed: 4 big-endian bytes each, ascending."""
     return b"".join(position.to_bytes(4, "big") for position in positions)
+
+
+def _fields(body: "Member | Answer | Request") -> dict[str, Any]:
+    """The fields of a value, which the protobuf message calls by the same names."""
+    return {field.name: getattr(body, field.name) for field in fields(body)}
 
 
 def _positions(raw: Sequence[int]) -> tuple[int, ...]:
