@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sealora.protocol.agreement import sign_header
+from sealora.protocol.errors import RunError
 from sealora.protocol.keys import IdentityKey
 from sealora.protocol.messages import Header
 from sealora.protocol.plain import PlainCoordinatorHalf
@@ -12,6 +13,7 @@ from sealora.protocol.roster import Roster
 from sealora.protocol.secure_coordinator import SecureCoordinatorHalf
 from sealora.protocol.session import CoordinatorHalf
 from sealora.protocol.settings import SecureAggregationSettings
+from sealora.protocol.thresholds import tolerance
 
 PLAIN = "none: the coordinator sees the update of every site"
 
@@ -75,12 +77,20 @@ class SecureSessions:
         return f"secure aggregation against {against}"
 
     def propose(self, header: Header) -> Header:
-        """Thresholds from the plan and the cohort's size, the roster, and what must be closed first."""
-        before = self._before(header)
+        """Thresholds from the plan and the cohort's size, the roster, and what must be closed first.
+
+        Raises RunError if a cohort of this size cannot hide its members.
+        """
+        sites, before = len(header.cohort), self._before(header)
+        colluders, least = self._settings.colluders_of(sites), self._settings.minimum_of(sites)
+        if problem := tolerance(sites, colluders, least).problem:
+            raise RunError(
+                f"round {header.round} cannot be masked: {problem}", "Bring more sites, then resume."
+            )
         return replace(
             header,
-            colluders=self._settings.colluders_of(len(header.cohort)),
-            n_min=self._settings.minimum_of(len(header.cohort)),
+            colluders=colluders,
+            n_min=least,
             roster_hash=self._roster.hash,
             abandoned=before.abandoned if before is not None else (),
         )

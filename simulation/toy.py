@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sealora.client.memory import SiteMemory
-from sealora.client.site import Contract, Site
+from sealora.client.site import Contract, SessionFactory, Site
 from sealora.client.trainer import Trained
 from sealora.models.adapter import Adapter, AdapterLayout, Array, Tensors, TensorSpec
 from sealora.models.cleaning import CleaningReport
@@ -28,14 +28,16 @@ from sealora.models.task import LOSS_UNITS, Counts, Example, SumSpec
 from sealora.plan import contract as contracts
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.keystream import Keystream, derive_key
-from sealora.protocol.plain import PlainCoordinatorHalf, PlainSiteHalf
+from sealora.protocol.plain import PlainSiteHalf
 from sealora.protocol.session import CoordinatorHalf
+from sealora.protocol.settings import SecureAggregationSettings
 from sealora.server.events import Observer
 from sealora.server.loop import Coordinator
-from sealora.server.sessions import PlainSessions
+from sealora.server.sessions import PlainSessions, Sessions
 from sealora.server.store import CheckpointStore
 from sealora.simulation.faults import Faults
 from sealora.simulation.fleet import InProcessFleet
+from sealora.simulation.identities import make_identities
 from sealora.strategies.fedavg import FedAvg
 from sealora.strategies.strategy import Start, Strategy
 
@@ -127,13 +129,14 @@ class ToyFederation:
     plan: PlanSettings
     contract: Contract
     sites: dict[str, Site]
+    sessions: Sessions
     initial: Adapter
 
     def coordinator(
         self,
         faults: Faults | None = None,
         observers: Sequence[Observer] = (),
-        new_session: Callable[[bytes], CoordinatorHalf] = PlainCoordinatorHalf,
+        new_session: Callable[[bytes], CoordinatorHalf] | None = None,
     ) -> Coordinator:
         """A coordinator that goes on from the checkpoint in the folder, if there is one."""
         return Coordinator(
@@ -144,16 +147,19 @@ class ToyFederation:
             initial=self.initial,
             fleet=InProcessFleet({name: site.handle for name, site in self.sites.items()}, faults),
             store=CheckpointStore(self.folder / "state"),
-            sessions=PlainSessions(new_session),
+            sessions=PlainSessions(new_session) if new_session else self.sessions,
             observers=observers,
         )
 
 
 def toy_plan(**sections: Any) -> PlanSettings:
-    """A plan for the toy; `sections` are those of a plan, as settings or plain values."""
-    return PlanSettings(
-        schema=1, model=ModelSettings(name="toy"), task=TaskSettings(labels=("no", "yes")), **sections
-    )
+    """A plan for the toy; `sections` are those of a plan, as settings or plain values. Plain by default."""
+    defaults = {
+        "model": ModelSettings(name="toy"),
+        "task": TaskSettings(labels=("no", "yes")),
+        "secure_aggregation": SecureAggregationSettings(enabled=False),
+    }
+    return PlanSettings(schema=1, **{**defaults, **sections})
 
 
 def toy_federation(
@@ -164,16 +170,23 @@ def toy_federation(
     plan_hash = bytes.fromhex(contracts.sha256(contracts.canonical(contracts.contract(plan))))
     contract = Contract(plan, plan_hash, ToyMetrics(), strategy or FedAvg(plan.strategy))
     made = {f"site-{number}": number for number in range(1, sites + 1)}
+    identities = make_identities(list(made), plan.secure_aggregation)
     return ToyFederation(
         folder=folder,
         plan=plan,
         contract=contract,
-        sites={name: toy_site(folder, name, contract, number) for name, number in made.items()},
+        sites={
+            name: toy_site(folder, name, contract, number, identities.sites[name])
+            for name, number in made.items()
+        },
+        sessions=identities.coordinator,
         initial=Adapter(LAYOUT, tensors_of("start", scale=0.1)),
     )
 
 
-def toy_site(folder: Path, name: str, contract: Contract, size: int) -> Site:
+def toy_site(
+    folder: Path, name: str, contract: Contract, size: int, new_session: SessionFactory = PlainSiteHalf
+) -> Site:
     """A site with 10 · `size` training rows whose targets depend on its name alone."""
     example = Example((1,), 0)
     report = CleaningReport(11 * size, 11 * size, {}, 0, {}, {"no": 11 * size})
@@ -183,7 +196,7 @@ def toy_site(folder: Path, name: str, contract: Contract, size: int) -> Site:
         trainer=ToyTrainer(tensors_of(name)),
         data=SiteData([example] * (10 * size), [example] * size, report),
         memory=SiteMemory(folder / "sites" / name),
-        new_session=PlainSiteHalf,
+        new_session=new_session,
     )
 
 
