@@ -22,7 +22,7 @@ export TOKENIZERS_PARALLELISM := false
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-demo: $(VENV)/run.stamp ## Fine-tune across simulated sites with secure aggregation and privacy
+demo: $(VENV)/run.stamp ## Fine-tune a small model across eight simulated sites
 	@$(BIN)/sealora demo
 
 test: $(VENV)/dev.stamp ## Run the whole test suite

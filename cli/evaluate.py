@@ -41,7 +41,8 @@ def evaluate(
         print(line)
     console = Console(highlight=False)
     console.print(_metrics(evaluation.metrics))
-    console.print(_classes(evaluation.tables))
+    if "classes" in evaluation.tables:
+        console.print(_classes(evaluation.tables["classes"]))
 
 
 def _metrics(metrics: dict[str, float]) -> Table:
@@ -50,9 +51,9 @@ def _metrics(metrics: dict[str, float]) -> Table:
     return table
 
 
-def _classes(tables: dict[str, Any]) -> Table:
+def _classes(classes: dict[str, Any]) -> Table:
     table = Table("class", "precision", "recall", "F1", "rows", title="By class", title_justify="left")
-    for name, row in tables["classes"].items():
+    for name, row in classes.items():
         figures = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
         table.add_row(name, *figures, f"{row['support']:.0f}")
     return table

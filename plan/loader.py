@@ -39,6 +39,22 @@ class Plan(PlanSettings):
     _model_hash: str = PrivateAttr(default="")
 
     @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The plan in a TOML file. Raises PlanError: unreadable, no TOML, or no plan that can be run."""
+        path = Path(path)
+        plan = cls.from_text(_read(path), str(path))
+        plan._path = path
+        return plan
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The plan in a TOML file. Raises PlanError: unreadable, no TOML, or no plan that can be run."""
+        path = Path(path)
+        plan = cls.from_text(_read(path), str(path))
+        plan._path = path
+        return plan
+
+    @classmethod
     def from_text(cls, text: str, name: str = "plan.toml") -> Self:
         """The plan that a TOML text holds; `name` stands for the file in messages. Raises PlanError."""
         try:
@@ -124,11 +140,8 @@ class Plan(PlanSettings):
 
 
 def load(path: str | Path) -> Plan:
-    """The plan in a TOML file. Raises PlanError: unreadable, no TOML, or no plan that can be run."""
-    path = Path(path)
-    plan = Plan.from_text(_read(path), str(path))
-    plan._path = path
-    return plan
+    """See Plan.load."""
+    return Plan.load(path)
 
 
 def _written(settings: PlanSettings) -> dict[str, Any]:
