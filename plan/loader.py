@@ -47,14 +47,6 @@ class Plan(PlanSettings):
         return plan
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """The plan in a TOML file. Raises PlanError: unreadable, no TOML, or no plan that can be run."""
-        path = Path(path)
-        plan = cls.from_text(_read(path), str(path))
-        plan._path = path
-        return plan
-
-    @classmethod
     def from_text(cls, text: str, name: str = "plan.toml") -> Self:
         """The plan that a TOML text holds; `name` stands for the file in messages. Raises PlanError."""
         try:
