@@ -4,6 +4,8 @@ The base stays in evaluation mode (its dropout off; `lora.dropout` is the regula
 no gradients for itself, and is shared by every adapter that is written into the model in turn.
 """
 
+import copy
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -32,14 +34,30 @@ class TorchTrainer:
     def __init__(
         self, base: Base, task: Task, lora_settings: LoraSettings, settings: TrainingSettings, rounds: int
     ) -> None:
-        self.model: PeftModel = lora.attach(base.model, lora_settings, task.head).to(base.device)
         self._base = base
         self._task = task
         self._settings = settings
         self._rounds = rounds
-        self._parameters = lora.parameters_of(self.model)
-        self._layout = lora.layout_of(self.model)
+        self._stopped = threading.Event()
+        self._adopt(lora.attach(base.model, lora_settings, task.head).to(base.device))
         torch.set_num_threads(settings.threads)
+
+    def _adopt(self, model: PeftModel) -> None:
+        self.model = model
+        self._dropout = lora.seed_dropout(model, self._base.device)
+        self._parameters = lora.parameters_of(model)
+        self._layout = lora.layout_of(model)
+
+    def replica(self) -> "TorchTrainer":
+        """A trainer for another thread: its own adapter on the same frozen base, in the same memory."""
+        other = copy.copy(self)
+        frozen = {id(tensor): tensor for tensor in lora.frozen_tensors(self.model)}
+        other._adopt(copy.deepcopy(self.model, frozen))
+        return other
+
+    def stop(self) -> None:
+        """Make this trainer and its replicas raise RunError at their next batch, for good."""
+        self._stopped.set()
 
     @property
     def layout(self) -> AdapterLayout:
@@ -57,6 +75,7 @@ class TorchTrainer:
         total, rows = torch.zeros((), dtype=torch.float64), 0
         batches = list(self._epochs(examples, generator))
         for step, batch in enumerate(batches):
+            self._check_stopped()
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(
                     self._settings, (round_number - 1 + step / len(batches)) / self._rounds
@@ -97,7 +116,7 @@ class TorchTrainer:
         for name, parameter in self._parameters.items():
             parameter.requires_grad_(name in trains)
             parameter.grad = None
-        torch.manual_seed(int.from_bytes(seed[:8], "big"))
+        self._dropout.manual_seed(int.from_bytes(seed[:8], "big"))
         self.model.eval()
         for name, module in self.model.named_modules():
             if name.endswith("lora_dropout"):
@@ -136,6 +155,7 @@ class TorchTrainer:
         self.model.eval()
         with torch.inference_mode():
             for rows in sorted_batches([len(e.tokens) for e in examples], EVALUATION_BATCH):
+                self._check_stopped()
                 yield rows, self._forward([examples[row] for row in rows]).float().cpu()
 
     def _forward(self, examples: Sequence[Example]) -> torch.Tensor:
@@ -147,6 +167,10 @@ class TorchTrainer:
             )
         logits: torch.Tensor = output.logits
         return logits
+
+    def _check_stopped(self) -> None:
+        if self._stopped.is_set():
+            raise RunError("the training was stopped.")
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self._base.autocast is None:

@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,39 @@ def parameters_of(model: PeftModel) -> dict[str, nn.Parameter]:
         if f".{ADAPTER_NAME}." in name
     }
     return dict(sorted(found.items()))
+
+
+def frozen_tensors(model: PeftModel) -> Iterator[torch.Tensor]:
+    """Parameters and buffers that no adapter changes."""
+    own = {id(parameter) for parameter in parameters_of(model).values()}
+    tensors: Iterator[torch.Tensor] = chain(model.parameters(), model.buffers())
+    return (tensor for tensor in tensors if id(tensor) not in own)
+
+
+class SeededDropout(nn.Module):
+    """Dropout from a generator of its own: trainings at the same time do not disturb each other."""
+
+    def __init__(self, probability: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.probability = probability
+        self.generator = generator
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Zero each value with the probability and scale the others up, in training only."""
+        if not self.training:
+            return values
+        draws = torch.rand(values.shape, generator=self.generator, device=self.generator.device)
+        return values * (draws >= self.probability).to(values.device) / (1 - self.probability)
+
+
+def seed_dropout(model: PeftModel, device: torch.device) -> torch.Generator:
+    """Let every dropout before an A draw from one new generator, which is returned."""
+    generator = torch.Generator(device)
+    probability = model.peft_config[ADAPTER_NAME].lora_dropout
+    for module in model.modules():
+        if probability and hasattr(module, "lora_dropout"):
+            module.lora_dropout[ADAPTER_NAME] = SeededDropout(probability, generator)
+    return generator
 
 
 def layout_of(model: PeftModel) -> AdapterLayout:

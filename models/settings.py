@@ -96,5 +96,6 @@ class TrainingSettings(Settings):
     """Share of the run's steps over which the step size rises from zero."""
     max_gradient_norm: Annotated[float, Field(ge=0)] = 1.0
     """Gradients with a larger L2 norm are scaled down to it; 0 switches that off."""
-    threads: PositiveInt = 2
-    """CPU threads of one site's training; fixed by the plan because it decides the rounding."""
+    threads: PositiveInt = 1
+    """CPU threads of one site's training; fixed by the plan because it decides the rounding. A simulation
+    trains several sites at once instead (`simulation.workers`)."""

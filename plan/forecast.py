@@ -19,6 +19,7 @@ from sealora.models.task import load_task
 from sealora.plan.checks import contributors
 from sealora.plan.payload import payload_layout
 from sealora.plan.settings import PlanSettings
+from sealora.plan.workers import simulated_workers
 from sealora.protocol.messages import Work
 from sealora.protocol.thresholds import tolerance
 from sealora.strategies.registry import load_strategy
@@ -69,7 +70,7 @@ class Forecast:
     seconds_per_round: float
     """One site's training and evaluation in one round."""
     seconds: float
-    """The whole run, simulated on this machine one site after the other."""
+    """The whole run, simulated on this machine."""
     assumption: str
     """What the seconds rest on."""
     masks: Masks | None
@@ -105,7 +106,7 @@ def forecast(
         bytes_up=8 * payload.words,
         bytes_down=safetensors_bytes(layout),
         seconds_per_round=seconds,
-        seconds=seconds * sites * plan.rounds.count,
+        seconds=seconds * sites * plan.rounds.count / min(simulated_workers(plan), sites),
         assumption=f"{rows:,.0f} rows of {plan.task.max_length} tokens at a site, at {EFFICIENCY:.0%} of "
         f"{flops_per_second / 1e9:,.0f} GFLOP/s",
         masks=masks(plan, sites),

@@ -34,6 +34,8 @@ class SimulationSettings(Settings):
 
     sites: Annotated[int, Field(ge=1, le=100_000)] = 8
     """Number of simulated sites (with `partition = "natural"` the column's values decide)."""
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Sites that train at the same time; 0 takes the cores divided by `training.threads`."""
     partition: Literal["iid", "dirichlet", "natural", "size"] = "iid"
     """How rows are dealt to sites: evenly, by label skew, by a column's value, or by size."""
     dirichlet_alpha: PositiveFloat = 0.5

@@ -12,6 +12,7 @@ from sealora.plan.durable import write_durably
 from sealora.protocol.keystream import derive_key
 from sealora.server.metrics_log import finite
 from sealora.simulation.federation import Federation
+from sealora.simulation.workers import run_all
 from sealora.strategies.strategy import Start
 
 POOLED = "all data"
@@ -26,21 +27,22 @@ class Comparison:
     pooled: dict[str, float]
 
 
-def compare(federation: Federation, folder: Path, tell: Callable[[str, int, int], None]) -> Comparison:
+def compare(federation: Federation, folder: Path, tell: Callable[[str, int], None]) -> Comparison:
     """Train every site alone and all data pooled, as many epochs as the federation did.
 
     Finished trainings are kept in `folder`, so that an interrupted comparison goes on where it was.
-    `tell` is given (what, rows done, rows to do) before each training.
+    `tell` is given (what, its rows) after each training, from the thread that did it.
     """
     jobs: dict[str, Sequence[Example]] = {POOLED: federation.train_rows}
     jobs |= {name: site.data.train for name, site in federation.sites.items()}
-    total, done = sum(map(len, jobs.values())), 0
-    results: dict[str, dict[str, float]] = {}
-    for name, rows in jobs.items():
-        tell(name, done, total)
-        results[name] = _remembered(folder / f"{name}.json", federation, name, rows)
-        done += len(rows)
-    tell("", total, total)
+
+    def work(name: str) -> dict[str, float]:
+        metrics = _remembered(folder / f"{name}.json", federation, name, jobs[name])
+        tell(name, len(jobs[name]))
+        return metrics
+
+    trainer = federation.trainer
+    results = dict(run_all(work, list(jobs), trainer.workers, trainer.stop))
     pooled = results.pop(POOLED)
     return Comparison(results, pooled)
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from peft import PeftModel
+
 from sealora.client.memory import SiteMemory
 from sealora.client.site import Contract, Site
 from sealora.client.torch_trainer import TorchTrainer
@@ -14,9 +16,11 @@ from sealora.models.site_data import prepare
 from sealora.models.table import draw_rows, read_table
 from sealora.models.task import Example, Task, load_task
 from sealora.plan.loader import Plan
+from sealora.plan.workers import simulated_workers
 from sealora.server.sessions import Sessions
 from sealora.simulation.identities import make_identities
 from sealora.simulation.partition import partition
+from sealora.simulation.trainer_pool import TrainerPool
 from sealora.strategies.registry import load_strategy
 
 
@@ -27,7 +31,9 @@ class Federation:
     plan: Plan
     """Bound to the base model's hash."""
     task: Task
-    trainer: TorchTrainer
+    model: PeftModel
+    """The base with the adapter's structure."""
+    trainer: TrainerPool
     contract: Contract
     sites: dict[str, Site]
     sessions: Sessions
@@ -57,7 +63,8 @@ def assemble(plan: Plan, memories: Path, tell: Callable[[str], None] = lambda _:
     tell(f"Loading the model {plan.model.name}")
     base = load_base(plan.model, task)
     plan = plan.with_model_hash(base_hash(base))
-    trainer = TorchTrainer(base, task, plan.lora, plan.training, plan.rounds.count)
+    single = TorchTrainer(base, task, plan.lora, plan.training, plan.rounds.count)
+    trainer = TrainerPool(single, min(simulated_workers(plan), len(shares)))
     contract = Contract(plan, bytes.fromhex(plan.hash), task, strategy)
     tell(f"Preparing the data of {len(shares)} sites")
     identities = make_identities(list(shares), plan.secure_aggregation)
@@ -73,4 +80,4 @@ def assemble(plan: Plan, memories: Path, tell: Callable[[str], None] = lambda _:
         for name, rows in shares.items()
     }
     initial = initial_adapter(trainer.layout, plan.seed)
-    return Federation(plan, task, trainer, contract, sites, identities.coordinator, initial)
+    return Federation(plan, task, single.model, trainer, contract, sites, identities.coordinator, initial)

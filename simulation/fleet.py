@@ -5,19 +5,28 @@ from collections.abc import Callable, Iterator, Mapping
 from sealora.protocol import messages
 from sealora.protocol.messages import Header, Open, Work
 from sealora.simulation.faults import LOST, Fault, Faults
+from sealora.simulation.workers import run_all
 
 Handler = Callable[[bytes], bytes]
 
 
 class InProcessFleet:
-    """Sites answer one after the other, in the order of their names.
+    """Up to `workers` sites work at the same time; replies come in the order of the sites' names.
 
-    Computing takes no virtual time; only a fault's delay does, so the same faults always hit the
-    same deadlines. Training rounds are subject to faults, the final evaluation is not.
+    `interrupt` is called on Ctrl-C, to end the work of sites that have begun. Computing takes no
+    virtual time; only a fault's delay does, so the same faults always hit the same deadlines. Training rounds are subject to faults, the final evaluation is not.
     """
 
-    def __init__(self, sites: Mapping[str, Handler], faults: Faults | None = None) -> None:
+    def __init__(
+        self,
+        sites: Mapping[str, Handler],
+        faults: Faults | None = None,
+        workers: int = 1,
+        interrupt: Callable[[], None] = lambda: None,
+    ) -> None:
         self._sites = dict(sorted(sites.items()))
+        self._workers = workers
+        self._interrupt = interrupt
         self._faults = faults or Faults()
         self._fault: dict[str, Fault | None] = {}
         self._phase: dict[str, int] = {}
@@ -30,15 +39,20 @@ class InProcessFleet:
 
     def exchange(self, requests: Mapping[str, bytes], deadline: float) -> Iterator[tuple[str, bytes]]:
         """See Fleet. A late site does its work, and its reply is lost."""
-        for site in sorted(requests):
-            self._note_phase(site, requests[site])
-            fault = self._fault[site]
-            struck = fault is not None and self._phase[site] >= fault.phase
-            if fault is not None and struck and fault.delay == LOST:
-                continue
-            reply = self._sites[site](requests[site])
-            if fault is None or not struck or fault.delay <= deadline:
+        delays = {site: self._delay(site, requests[site]) for site in sorted(requests)}
+        reached = [site for site, delay in delays.items() if delay != LOST]
+        answers = run_all(
+            lambda site: self._sites[site](requests[site]), reached, self._workers, self._interrupt
+        )
+        for site, reply in answers:
+            if delays[site] <= deadline:
                 yield site, reply
+
+    def _delay(self, site: str, request: bytes) -> float:
+        """Virtual seconds until the site's answer to this request."""
+        self._note_phase(site, request)
+        fault = self._fault[site]
+        return fault.delay if fault is not None and self._phase[site] >= fault.phase else 0.0
 
     def _note_phase(self, site: str, request: bytes) -> None:
         """Follow the attempt from the bytes, as an observer on the wire could."""

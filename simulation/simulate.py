@@ -60,7 +60,7 @@ def simulate(
         board = TensorBoardLog(folder.path / "tensorboard")
         coordinator = _coordinator(federation, folder, (recorder, log, events, board, bar))
         adapter, evaluated = coordinator.run()
-    lora.save(adapter, federation.trainer.model, folder.adapter)
+    lora.save(adapter, federation.model, folder.adapter)
     comparison = _compare(federation, folder, console) if with_comparison else None
     result = build_result(federation, adapter, recorder.history, evaluated, comparison, known)
     save_learning_curve(folder.path / "learning_curve.png", result)
@@ -117,7 +117,9 @@ def _coordinator(federation: Federation, folder: RunFolder, observers: tuple[Obs
         task=federation.task,
         strategy=federation.contract.strategy,
         initial=federation.initial,
-        fleet=InProcessFleet(handlers, Faults(plan.simulation, plan.seed)),
+        fleet=InProcessFleet(
+            handlers, Faults(plan.simulation, plan.seed), federation.trainer.workers, federation.trainer.stop
+        ),
         store=CheckpointStore(folder.state),
         sessions=federation.sessions,
         observers=observers,
@@ -145,12 +147,12 @@ def _dropped(reports: Sequence[CleaningReport]) -> str:
 
 def _compare(federation: Federation, folder: RunFolder, console: Console) -> Comparison:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("Comparing", total=None)
+        task = progress.add_task("Comparing", total=2 * len(federation.train_rows))
 
-        def tell(name: str, done: int, total: int) -> None:
-            what = f"Comparing: {name}" if name else "Comparing"
-            progress.update(task, description=what, completed=done, total=total)
-            if not console.is_terminal and name:
-                console.print(f"{what} ({done}/{total} rows done)")
+        def tell(name: str, rows: int) -> None:
+            progress.update(task, advance=rows)
+            if not console.is_terminal:
+                console.print(f"Compared with: {escape(name)} ({rows} rows)")
 
+        console.print("Training each site alone, and all data pooled, to compare.")
         return compare(federation, folder.state / "compare", tell)

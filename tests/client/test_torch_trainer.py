@@ -1,6 +1,7 @@
 """Training on a tiny BERT: reproducible, exact in what it moves, and able to learn."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from sealora.client.torch_trainer import TorchTrainer
 from sealora.models.adapter import flatten
 from sealora.models.base import load_base
 from sealora.models.classification import Classification
-from sealora.models.lora import initial_adapter
+from sealora.models.lora import frozen_tensors, initial_adapter, parameters_of
 from sealora.models.settings import LoraSettings, ModelSettings, TaskSettings, TrainingSettings
 from sealora.models.task import Example
 from sealora.protocol.errors import RunError
@@ -88,6 +89,30 @@ def test_sites_that_share_a_trainer_do_not_meet(make):
     train(shared, rows=examples(16, seed=5), seed=bytes(32))
     shared.evaluate(train(shared).tensors, examples(8))
     assert vector(shared, train(shared).tensors).tobytes() == vector(alone, train(alone).tensors).tobytes()
+
+
+def test_replicas_share_the_base_and_train_the_same_at_the_same_time(make):
+    trainer = make(lora={"dropout": 0.2}, epochs=3)
+    replica = trainer.replica()
+    frozen = [set(map(id, frozen_tensors(one.model))) for one in (trainer, replica)]
+    assert frozen[0] == frozen[1]
+    assert not {id(p) for p in parameters_of(trainer.model).values()} & {
+        id(p) for p in parameters_of(replica.model).values()
+    }
+    expected = vector(trainer, train(trainer).tensors)
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(train, [trainer, replica, trainer.replica(), replica.replica()]))
+    assert all(vector(trainer, result.tensors).tobytes() == expected.tobytes() for result in results)
+
+
+def test_a_stopped_trainer_and_its_replicas_do_no_more(make):
+    trainer = make()
+    replica = trainer.replica()
+    trainer.stop()
+    with pytest.raises(RunError, match="stopped"):
+        train(replica)
+    with pytest.raises(RunError, match="stopped"):
+        trainer.evaluate(initial_adapter(trainer.layout, 0).tensors, examples())
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
