@@ -228,7 +228,10 @@ def options() -> argparse.Namespace:
 def main() -> None:
     chosen = options()
     print(machine(), flush=True)
-    plan = load(EXAMPLE).replace(data={"rows": chosen.rows}, rounds={"count": chosen.rounds})
+    # A constant step size, because Trainer's schedules would start anew in each of Flower's calls.
+    plan = load(EXAMPLE).replace(
+        data={"rows": chosen.rows}, rounds={"count": chosen.rounds}, training={"schedule": "constant"}
+    )
     with tempfile.TemporaryDirectory(prefix="sealora-") as name:
         folder = Path(name)
         write_workload(plan, folder)
