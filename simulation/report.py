@@ -17,6 +17,7 @@ from sealora.server.events import Evaluated, RoundRecord
 from sealora.server.metrics_log import finite
 from sealora.simulation.compare import Comparison
 from sealora.simulation.federation import Federation
+from sealora.simulation.split_picture import names_as_they_are
 
 FORMAT = 1
 
@@ -75,12 +76,13 @@ def peak_rss() -> int:
 def final_table(result: Mapping[str, Any]) -> Group:
     """What a person wants to know at the end."""
     headline = result["headline"]
-    table = Table(title=f"Result of {result['name']}", title_justify="left", caption_justify="left")
+    title = Text(f"Result of {result['name']}", style="table.title")  # a name is no markup
+    table = Table(title=title, title_justify="left", caption_justify="left")
     for column in ("model", headline, "macro F1", "AUROC", "loss"):
         table.add_column(column, justify="left" if column == "model" else "right")
     for name, metrics in _rows(result):
         figures = [metrics.get(key) for key in (headline, "macro_f1", "auroc", "loss")]
-        table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in figures))
+        table.add_row(Text(name), *("–" if value is None else f"{value:.3f}" for value in figures))
     lines: list[RenderableType] = [table, _guarantee(result)]
     if verdict := worth_it(result):
         return Group(*lines, Text(verdict, style="bold"))
@@ -112,6 +114,11 @@ def worth_it(result: Mapping[str, Any]) -> str:
 
 def save_learning_curve(path: Path, result: Mapping[str, Any]) -> None:
     """The headline metric by round, with the comparison's levels if there is one."""
+    with names_as_they_are():
+        _learning_curve(result).savefig(path, dpi=120)
+
+
+def _learning_curve(result: Mapping[str, Any]) -> Figure:
     headline = result["headline"]
     curve = [metrics[headline] for metrics in result["curve"]]
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -128,7 +135,7 @@ def save_learning_curve(path: Path, result: Mapping[str, Any]) -> None:
     axes.set_xticks(range(0, len(curve), max(1, len(curve) // 10)))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 def _rows(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -2,7 +2,8 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import datasets
@@ -74,7 +75,7 @@ def split_table(counts: SiteCounts, labels: Sequence[str] = (), most_sites: int 
     table.add_column("share", no_wrap=True, min_width=BAR_WIDTH)
     largest = max(matrix.sum(axis=1).max(initial=0), 1)
     for site, row in list(zip(counts, matrix, strict=True))[:most_sites]:
-        table.add_row(site, *_cells(row), _bar(row, largest, _colours(names)))
+        table.add_row(Text(site), *_cells(row), _bar(row, largest, _colours(names)))
     if len(counts) > most_sites:
         table.add_row(f"… {len(counts) - most_sites} more", *_cells(matrix[most_sites:].sum(axis=0)), "")
     table.add_section()
@@ -86,12 +87,20 @@ def save_split_picture(path: Path, counts: SiteCounts, labels: Sequence[str] = (
     """Write a PNG with every site's rows by label (above) and its mix of labels (below)."""
     names, matrix = _matrix(counts, labels, len(COLOURS))
     sites = list(counts)[:DRAWN_SITES]
-    installed = set(fontManager.get_font_names())
-    with warnings.catch_warnings(), mpl.rc_context({"font.family": [f for f in FONTS if f in installed]}):
-        # A letter that no installed font has is drawn as a box.
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
+    with names_as_they_are():
         figure = _figure(sites, names, matrix[: len(sites)], len(counts))
         figure.savefig(path, format="png")
+
+
+@contextmanager
+def names_as_they_are() -> Iterator[None]:
+    """Draw names in any script, and a dollar in them as a dollar, not as the start of a formula."""
+    installed = set(fontManager.get_font_names())
+    fonts = [font for font in FONTS if font in installed]
+    with warnings.catch_warnings(), mpl.rc_context({"font.family": fonts, "text.parse_math": False}):
+        # A letter that no installed font has is drawn as a box.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
 
 
 def _figure(sites: Sequence[str], names: Sequence[str], matrix: NDArray[np.int64], total: int) -> Figure:

@@ -117,3 +117,13 @@ def tiny(tiny_model, reviews):
         return path
 
     return SimpleNamespace(plan=write, model=tiny_model, data=reviews)
+
+
+@pytest.fixture(scope="session")
+def finished(tiny, tmp_path_factory) -> Path:
+    """The folder of a finished run of two rounds with its comparison. Read it, change nothing in it."""
+    import sealora
+
+    folder = tmp_path_factory.mktemp("finished")
+    sealora.simulate(tiny.plan(folder), folder / "run", rounds=2, compare=True)
+    return folder / "run"
