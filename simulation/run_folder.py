@@ -40,7 +40,10 @@ class RunFolder:
             raise UsageError(
                 f"{path} is not empty.", "Choose another --out, or add --resume to go on with the run in it."
             )
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise UsageError(f"{path} cannot be made ({error.strerror}).", "Choose another --out.") from None
         folder = cls(path)
         write_durably(path / "plan.toml", dumps(plan).encode())
         began = datetime.now(UTC).isoformat(timespec="seconds")

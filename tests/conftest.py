@@ -127,3 +127,17 @@ def finished(tiny, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     sealora.simulate(tiny.plan(folder), folder / "run", rounds=2, compare=True)
     return folder / "run"
+
+
+@pytest.fixture
+def command(capsys, monkeypatch):
+    """Runs `sealora` in this process; returns exit code, standard output and standard error."""
+    from sealora.cli.main import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["sealora", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, *capsys.readouterr()
+
+    return run
