@@ -21,7 +21,7 @@ class SecureAggregationSettings(Settings):
     colluders: Annotated[int, Field(ge=-1, le=100_000)] = -1
     """Sites that may conspire with the coordinator in vain; -1 stands for a third of the cohort."""
     minimum_contributors: Annotated[int, Field(ge=0, le=100_000)] = 0
-    """Fewest sites whose sum is ever opened; 0 stands for three more than the colluders, the least allowed."""
+    """Fewest sites whose sum is ever opened; 0 stands for the colluders and three more, the least allowed."""
 
     def colluders_of(self, sites: int) -> int:
         """Colluders defended against in a cohort of that many sites."""
@@ -35,8 +35,8 @@ class SecureAggregationSettings(Settings):
 class CodecSettings(Settings):
     """How values become integers: resolution, range and clipping."""
 
-    value_bits: Literal[8, 16] = 16
-    """Bits of one quantised value; 8 halves the traffic and asks for a well-chosen `range`."""
+    value_bits: Literal[8, 16, 32] = 16
+    """Bits of a value: 8 halves the traffic if `range` fits, 32 is as fine as float32 and costs 8 bytes."""
     range: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     """Largest magnitude of one coordinate of a site's weighted update; larger updates are scaled down."""
     clip: Annotated[float, Field(gt=0, le=1e6)] = 100.0
