@@ -60,7 +60,10 @@ def clip(
         raise RunError("the update is not finite.", "Lower training.learning_rate.")
     factor = min(1.0, plan.codec.clip / norm) if norm > 0 else 1.0
     weights = {part.name: weight if part.weighted else 1.0 for part in parts}
-    peaks = [float(np.abs(vector).max(initial=0)) * weights[name] * factor for name, vector in upload.items()]
+    # Multiplied in the order of the last line, so that a peak within the range stays within it.
+    peaks = [
+        float(np.abs(vector).max(initial=0)) * (weights[name] * factor) for name, vector in upload.items()
+    ]
     if max(peaks, default=0.0) > plan.codec.range:
         factor *= plan.codec.range / max(peaks) * (1 - 1e-12)
     scaled = {name: vector.astype(np.float64) * (weights[name] * factor) for name, vector in upload.items()}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -33,6 +33,7 @@ def clipped(settings, weight=1.0, **vectors):
 
 
 @settings(deadline=None)
+@example(np.array([-2.944472e37], np.float32), 100.0, 1.0, 0.01)
 @given(VECTORS, st.floats(1e-3, 1e3), st.floats(1e-3, 1e3), st.floats(1e-3, 1))
 def test_norm_and_range_hold_and_the_direction_is_kept(vector, norm, reach, weight):
     scaled, was = clipped(plan(clip=norm, range=reach), weight, x=vector)
