@@ -224,7 +224,9 @@ def main() -> None:
     example = load(EXAMPLE)
     # All reviews, half of them held out: the accuracy of few rows says little.
     data = {"rows": 0, "test_fraction": 0.5}
-    plan = example.replace(data=data, training={"threads": chosen.threads, "epochs": 1, "schedule": "constant"})
+    plan = example.replace(
+        data=data, training={"threads": chosen.threads, "epochs": 1, "schedule": "constant"}
+    )
     task = load_task(plan.task)
     with tempfile.TemporaryDirectory() as folder:
         ours, trainings = contestants(plan, task, folder)

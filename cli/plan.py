@@ -108,8 +108,8 @@ def _masks(expected: "Forecast") -> str:
         return "none: the coordinator sees the update of every site"
     dropouts = ", ".join(f"{count} in {phase}" for phase, count in masks.dropouts.items())
     return (
-        f"{masks.sites} sites, {masks.colluders} may collude, {masks.threshold} hold a secret together, a sum "
-        f"needs {masks.minimum_contributors}; may be lost: {dropouts}"
+        f"{masks.sites} sites, {masks.colluders} may collude, {masks.threshold} hold a secret together, "
+        f"a sum needs {masks.minimum_contributors}; may be lost: {dropouts}"
     )
 
 

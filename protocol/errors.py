@@ -1,14 +1,14 @@
 """The exceptions of Sealora.
 
-    SealoraError
-    ├── UsageError          exit 2   bad arguments, plans or data: the user can mend it
-    │   ├── PlanError                a plan that cannot be run, with its file, line and remedy
-    │   ├── DataError                a site's data that cannot be used
-    │   └── ModelError               a base model or adapter that cannot be loaded
-    ├── RunError            exit 1   the run could not go on
-    │   └── AttemptFailed            one attempt of a round was lost; another may succeed
-    ├── RefusedError        exit 3   a policy or a budget forbids it
-    └── ProtocolError       exit 1   a message that breaks the protocol, with its failure class
+SealoraError
+├── UsageError          exit 2   bad arguments, plans or data: the user can mend it
+│   ├── PlanError                a plan that cannot be run, with its file, line and remedy
+│   ├── DataError                a site's data that cannot be used
+│   └── ModelError               a base model or adapter that cannot be loaded
+├── RunError            exit 1   the run could not go on
+│   └── AttemptFailed            one attempt of a round was lost; another may succeed
+├── RefusedError        exit 3   a policy or a budget forbids it
+└── ProtocolError       exit 1   a message that breaks the protocol, with its failure class
 """
 
 

@@ -14,7 +14,8 @@ class InProcessFleet:
     """Up to `workers` sites work at the same time; replies come in the order of the sites' names.
 
     `interrupt` is called on Ctrl-C, to end the work of sites that have begun. Computing takes no
-    virtual time; only a fault's delay does, so the same faults always hit the same deadlines. Training rounds are subject to faults, the final evaluation is not.
+    virtual time; only a fault's delay does, so the same faults always hit the same deadlines. Training
+    rounds are subject to faults, the final evaluation is not.
     """
 
     def __init__(
