@@ -1,0 +1,315 @@
+"""What secure aggregation costs: masking, unmasking, whole attempts, memory and traffic.
+
+    python benchmarks/secure_aggregation.py [--quick] [--only PART ...]
+
+All parties are in this process, with real keys, signatures and messages, on one thread; seconds are
+CPU seconds, so that other work on the machine counts little (masking is timed by the clock). An attempt's
+seconds are the coordinator's plus those of one site (the median), as sites work side by side on
+machines of their own; nothing travels. A tenth of the sites falls away after dealing its shares,
+the costliest moment. Above `ALL_TIMED` sites only `SAMPLED` are timed, and the others remember the
+signatures that this process has verified before.
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from masking import WORD_BYTES, grid, keystream_limit, words_of
+from masking import figures as masking_figures
+from pairs import Spread, interleave, json_line, machine, ratios, table
+from secure_federation import MASK, Federation, MemoryMeter, Stopwatch, seconds
+
+from sealora.protocol import graph
+from sealora.protocol.agreement import Agreement, commitment
+from sealora.protocol.codec import Layout, Segment, Words
+from sealora.protocol.keys import ExchangeKey
+from sealora.protocol.keystream import Keystream, derive_key
+from sealora.protocol.masks import apply_masks
+from sealora.protocol.messages import Header, Work
+from sealora.protocol.secure_messages import Member
+from sealora.protocol.shamir import split
+from sealora.protocol.thresholds import floor, smallest_n_min, threshold
+from sealora.protocol.unmasking import Unmasking
+
+DROPOUTS = (0.0, 0.1, 0.3)
+NEIGHBOURS = (10, 50, 100)
+ALL_TIMED, SAMPLED = 100, 10
+SPARSE_COLLUDERS = 20
+"""Above 200 sites one in so many colludes, the least that the sparse graph is made for."""
+FLOWER_SITES, FLOWER_COLLUDERS = 8, 2
+RANGE = 8.0
+"""Largest magnitude of a value: the default of Flower's workflow."""
+TRAFFIC_SITES = 30
+EXPANDED, ADDED = 5.2e9, 1.6e9
+"""Of the cost formula, on one core: bytes of mask a second, weights added a second."""
+FORMULA_BYTES = 4
+"""Of the cost formula: bytes of a weight, as in rounds of more than 54 sites."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The workload. `attempts` and `memory` are pairs of sites and weights."""
+
+    dimensions: tuple[int, ...]
+    pairs: int
+    attempts: tuple[tuple[int, int], ...]
+    flower_weights: int
+    memory: tuple[int, int]
+
+
+FULL = Sizes((10**6, 10**7), 3, ((10, 10**6), (100, 10**6), (1000, 10**6)), 10**6, (100, 10**7))
+QUICK = Sizes((10**6,), 1, ((10, 10**6), (100, 10**5), (300, 10**5)), 10**5, (10, 15 * 10**6))
+
+
+def layout_of(weights: int, sites: int, bits: int = 16) -> Layout:
+    return Layout((Segment("update", weights, RANGE),), sites, bits)
+
+
+def random_words(count: int, name: str) -> Words:
+    return Keystream(derive_key("benchmark", name)).words32(2 * count).view("<u8").astype(np.uint64)
+
+
+# --- masking and unmasking beside the keystream ---
+
+
+def masking(sizes: Sizes) -> dict[str, float]:
+    """Applying masks over making them."""
+    found = masking_figures(grid(quick=sizes is QUICK))
+    print(f"masking: {found['mask_over_limit']:.2f} times the keystream at worst")
+    return {"mask_over_limit": found["mask_over_limit"], "keystream_gigabytes": keystream_speed()}
+
+
+def keystream_speed() -> float:
+    """Gigabytes of AES-256-CTR keystream a second, now."""
+    words = 1 << 24
+    return words * WORD_BYTES / seconds(lambda: keystream_limit(words, 1)) / 1e9
+
+
+def unmasking(sizes: Sizes) -> dict[str, float]:
+    """Recovering secrets, deriving keys and removing masks, over making as many bytes of keystream."""
+    rows, worst = [], 0.0
+    for weights in sizes.dimensions:
+        for neighbours in NEIGHBOURS:
+            for dropout in DROPOUTS:
+                ours, limit = unmask_pairs(words_of(weights), neighbours + 1, dropout, sizes.pairs)
+                ratio = Spread.of(ratios(ours, limit))
+                rows.append(
+                    (
+                        f"{weights:,} weights, k = {neighbours}",
+                        f"{dropout:.0%}",
+                        f"{min(ours):.3f}",
+                        ratio.text(2),
+                    )
+                )
+                worst = max(worst, ratio.median)
+    print(table(("unmasking", "dropout", "s", "over the keystream"), rows))
+    return {"unmask_over_limit": worst}
+
+
+def unmask_pairs(words: int, sites: int, dropout: float, pairs: int) -> tuple[list[float], list[float]]:
+    """Seconds of unmasking and of its keystream, in turns."""
+    dropped = round(dropout * sites)
+    secrets = released_secrets(sites, dropped)
+    vector = random_words(words, "unmask")
+    masks = (sites - dropped) * (1 + dropped)
+    works = {
+        "ours": lambda _: seconds(lambda: apply_masks(vector, *fresh(secrets).masks())),
+        "limit": lambda _: seconds(lambda: keystream_limit(words, masks)),
+    }
+    found = interleave(works, pairs)
+    return found["ours"], found["limit"]
+
+
+def fresh(secrets: Unmasking) -> Unmasking:
+    """The same shares, of which nothing has been recovered."""
+    return Unmasking(
+        secrets.agreement, secrets.sharers, secrets.survivors, secrets.commitments, secrets.releases
+    )
+
+
+def released_secrets(sites: int, dropped: int) -> Unmasking:
+    """What the coordinator holds when a session over a complete graph comes to its end."""
+    keys = [ExchangeKey.generate() for _ in range(sites)]
+    members = tuple(
+        Member(f"site{number:04}", os.urandom(32), key.public, bytes(64)) for number, key in enumerate(keys)
+    )
+    names = tuple(member.site for member in members)
+    header = Header(bytes(32), bytes(16), 1, 1, Work.TRAIN, bytes(32), names, 1, 1, 1, n_min=3)
+    session = Agreement(header, bytes(32), members)
+    survivors = tuple(range(sites - dropped))
+    seeds = [os.urandom(32) for _ in keys]
+    released = [seeds[place] if place in survivors else key.secret for place, key in enumerate(keys)]
+    shares = [split(secret, session.threshold, sites) for secret in released]
+    releases = {holder: b"".join(dealt[holder] for dealt in shares) for holder in survivors}
+    commitments = {place: commitment(seed, names[place], session.name) for place, seed in enumerate(seeds)}
+    return Unmasking(session, tuple(range(sites)), survivors, commitments, releases)
+
+
+# --- whole attempts ---
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one attempt, and what the formula makes of it."""
+
+    site: float
+    masking: float
+    coordinator: float
+    formula_masking: float
+    formula_coordinator: float
+
+    @property
+    def over_formula(self) -> float:
+        """The worse of both parties' ratios."""
+        return max(self.masking / self.formula_masking, self.coordinator / self.formula_coordinator)
+
+    def cells(self) -> list[str]:
+        parts = self.site, self.masking, self.formula_masking, self.coordinator, self.formula_coordinator
+        return [*(f"{part:.3f}" for part in parts), f"{self.over_formula:.2f}"]
+
+
+def attempts(sizes: Sizes) -> dict[str, float]:
+    """Seconds of attempts, and how they compare with counting masks and additions."""
+    rows, named = [], {}
+    for sites, weights in sizes.attempts:
+        degree = degree_of(sites)
+        cost = attempt_cost(sites, weights, degree)
+        rows.append((f"{sites} sites, {weights:,} weights, k = {degree}", *cost.cells()))
+        named[f"attempt_seconds_{sites}"] = cost.site + cost.coordinator
+        named[f"over_formula_{sites}"] = cost.over_formula
+    columns = ("attempt", "site s", "masking s", "formula", "coordinator s", "formula", "over formula")
+    print(table(columns, rows))
+    return named
+
+
+def colluders_of(sites: int) -> int:
+    return sites // 3 if sites <= graph.COMPLETE_UP_TO else sites // SPARSE_COLLUDERS
+
+
+def degree_of(sites: int) -> int:
+    """k of the graph that the halves will use."""
+    colluders = colluders_of(sites)
+    least = floor(sites, colluders, smallest_n_min(colluders))
+    return graph.shape(sites, colluders, threshold(sites, colluders), least).degree
+
+
+def attempt_cost(sites: int, weights: int, degree: int) -> Cost:
+    """One session with a tenth of the sites dropped before they mask."""
+    federation = Federation(sites, colluders_of(sites))
+    layout, clock = layout_of(weights, sites), Stopwatch()
+    timed = federation.names if sites <= ALL_TIMED else federation.names[:SAMPLED]
+    dropped = sites // 10
+    session = federation.run(
+        layout, lambda name: random_words(layout.words, name), dropped, timed, coordinator=clock
+    )
+    survivors = sites - dropped
+    expansions = survivors + dropped * degree * survivors / sites
+    return Cost(
+        site=session.site_seconds(timed),
+        masking=session.masking_seconds(timed),
+        coordinator=clock.seconds,
+        formula_masking=FORMULA_BYTES * weights * (degree + 1) / EXPANDED,
+        formula_coordinator=expansions * FORMULA_BYTES * weights / EXPANDED + survivors * weights / ADDED,
+    )
+
+
+def flower(sizes: Sizes) -> dict[str, float]:
+    """A warm round of 8 sites, quantising included, beside Flower's SecAgg+."""
+    # Imported here: it takes seconds, and is not needed for the other parts.
+    from flower_secagg import Round
+
+    rng = np.random.default_rng(1)
+    updates = [rng.uniform(-1, 1, sizes.flower_weights).astype(np.float32) for _ in range(FLOWER_SITES)]
+    mean = np.mean(updates, axis=0)
+    federation = Federation(FLOWER_SITES, FLOWER_COLLUDERS)
+    needed = threshold(FLOWER_SITES, FLOWER_COLLUDERS)
+
+    def ours(_: int) -> float:
+        return seconds(lambda: check_mean(our_round(federation, updates), mean))
+
+    def theirs(_: int) -> float:
+        prepared = Round(updates, needed, RANGE)
+        return seconds(lambda: check_mean(prepared.run(), mean))
+
+    ours(0), theirs(0)
+    found = interleave({"ours": ours, "theirs": theirs}, sizes.pairs)
+    ratio = Spread.of(ratios(found["ours"], found["theirs"]))
+    counted = Round(updates, needed, RANGE, count_bytes=True)
+    counted.run()
+    per_weight = counted.bytes_up / FLOWER_SITES / sizes.flower_weights
+    print(
+        f"{FLOWER_SITES} sites of {sizes.flower_weights:,} weights: ours {min(found['ours']):.3f} s, "
+        f"Flower's SecAgg+ {min(found['theirs']):.3f} s, ratio {ratio.text(4)}; "
+        f"Flower sends {per_weight:.2f} bytes a weight"
+    )
+    return {"ratio_vs_flower_secagg": ratio.median, "flower_bytes_per_weight": per_weight}
+
+
+def our_round(federation: Federation, updates: Sequence[np.ndarray]) -> np.ndarray:
+    """Encode, mask, sum, unmask and decode: the mean update."""
+    layout = layout_of(updates[0].size, len(updates))
+
+    def payload(name: str) -> Words:
+        update = updates[federation.names.index(name)]
+        return layout.encode({"update": update}, Keystream(derive_key("benchmark", name)))
+
+    total = federation.run(layout, payload).result
+    assert total is not None
+    return layout.decode(total.words, len(updates))["update"] / len(updates)
+
+
+def check_mean(found: np.ndarray, expected: np.ndarray) -> None:
+    """Raises RuntimeError if a round's mean is not that of the updates, but for quantisation."""
+    if np.abs(found - expected).max() > 2 * RANGE / 2**15:
+        raise RuntimeError("the mean is not that of the updates")
+
+
+# --- memory and traffic ---
+
+
+def memory(sizes: Sizes) -> dict[str, float]:
+    """The most vectors that the coordinator holds at a time, the message in its hands included."""
+    sites, weights = sizes.memory
+    layout, meter = layout_of(weights, sites), MemoryMeter()
+    Federation(sites).run(layout, lambda name: random_words(layout.words, name), 0, (), meter)
+    vectors = meter.peak / (layout.words * WORD_BYTES)
+    print(f"memory: at most {vectors:.2f} vectors of {layout.words * WORD_BYTES / 1e6:.0f} MB, {sites} sites")
+    return {"coordinator_peak_vectors": vectors}
+
+
+def traffic(sizes: Sizes) -> dict[str, float]:
+    """Bytes of a site's masked reply for each weight, in rounds of 30."""
+    weights = sizes.dimensions[0]
+    named = {}
+    for name, bits in (("bytes_per_weight", 16), ("bytes_per_weight_8bit", 8)):
+        layout = layout_of(weights, TRAFFIC_SITES, bits)
+        session = Federation(TRAFFIC_SITES).run(
+            layout, lambda site, count=layout.words: random_words(count, site), 0, (), until=MASK
+        )
+        named[name] = session.masked_bytes / weights
+    print(
+        f"traffic: {named['bytes_per_weight']:.3f} bytes a weight, "
+        f"{named['bytes_per_weight_8bit']:.3f} with 8 bits"
+    )
+    return named
+
+
+PARTS = {part.__name__: part for part in (masking, unmasking, attempts, flower, memory, traffic)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The cost of secure aggregation.")
+    parser.add_argument("--quick", action="store_true", help="smaller vectors, fewer sites, one pair")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), metavar="PART")
+    chosen = parser.parse_args()
+    print(machine(), flush=True)
+    named: dict[str, float] = {}
+    for part in chosen.only:
+        named |= PARTS[part](QUICK if chosen.quick else FULL)
+    print(json_line("secure_aggregation", named))
+
+
+if __name__ == "__main__":
+    main()
