@@ -328,7 +328,9 @@ def events(out):
 
 def test_interruption(tiny, command, tmp_path):
     plan, out = tiny.plan(tmp_path, ("count = 3", "count = 12")), tmp_path / "out"
-    words = [sys.executable, "-c", "from sealora.cli.main import main; main()"]
+    # A background job ignores Ctrl-C and so would its children, tests included.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    words = [sys.executable, "-c", f"{heed}; from sealora.cli.main import main; main()"]
     words += ["simulate", str(plan), "--out", str(out)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
