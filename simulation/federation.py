@@ -17,6 +17,7 @@ from sealora.models.table import draw_rows, read_table
 from sealora.models.task import Example, Task, load_task
 from sealora.plan.loader import Plan
 from sealora.plan.workers import simulated_workers
+from sealora.protocol.errors import UsageError
 from sealora.server.sessions import Sessions
 from sealora.simulation.identities import make_identities
 from sealora.simulation.partition import partition
@@ -55,6 +56,8 @@ def assemble(plan: Plan, memories: Path, tell: Callable[[str], None] = lambda _:
 
     `tell` is given a short sentence before each step that takes time.
     """
+    if plan.privacy.private:
+        raise UsageError("private training is not available in simulations.", 'Write guarantee = "none".')
     task = load_task(plan.task)
     strategy = load_strategy(plan.strategy)
     tell("Reading the data")
