@@ -82,7 +82,7 @@ def run_and_show(
 
 def _end(result: Mapping[str, Any]) -> None:
     """Exit with the code of a refusal if privacy budgets ended the run before its last round."""
-    if result["stopped"]:
+    if result.get("stopped"):
         raise typer.Exit(RefusedError.exit_code)
 
 

@@ -17,6 +17,7 @@ from sealora.models.site_data import SiteData, prepare
 from sealora.models.table import draw_rows, read_table
 from sealora.models.task import Counts, Example, Task, load_task
 from sealora.plan.loader import Plan
+from sealora.plan.privacy_forecast import plan_schedule
 from sealora.plan.workers import simulated_workers
 from sealora.server.sessions import Sessions
 from sealora.simulation.identities import make_identities
@@ -24,7 +25,6 @@ from sealora.simulation.partition import partition
 from sealora.simulation.privacy import (
     all_to_training,
     ledger_path,
-    plan_schedule,
     private_trainers,
     public_examples,
 )

@@ -13,15 +13,11 @@ from sealora.models.cleaning import clean
 from sealora.models.site_data import SiteData
 from sealora.models.table import read_table
 from sealora.models.task import Example, Task
+from sealora.plan.privacy_forecast import plan_schedule
 from sealora.plan.settings import PlanSettings
 from sealora.privacy.ledger import read_charges
-from sealora.privacy.schedule import Schedule, schedule
+from sealora.privacy.schedule import Schedule
 from sealora.privacy.statement import record_statement
-
-
-def plan_schedule(plan: PlanSettings) -> Schedule:
-    """The releases that the plan's promise allows."""
-    return schedule(plan.privacy, plan.training.epochs, plan.rounds.count)
 
 
 def private_trainers(plan: PlanSettings, task: Task, base: Base) -> Callable[[TorchTrainer], Trainer]:

@@ -94,14 +94,14 @@ def final_table(result: Mapping[str, Any]) -> Group:
 
 def _privacy(result: Mapping[str, Any]) -> list[str]:
     """What is promised about records, where the metrics come from, and why the run stopped early."""
-    privacy = result["privacy"]
+    privacy = result.get("privacy")  # results of earlier versions have none
     if privacy is None:
         return []
     metrics = {
         "withheld": "Metrics on the sites' rows would be releases: they are withheld.",
         "public": "Metrics are those of the public hold-out.",
     }
-    return [privacy["statement"], metrics[privacy["metrics"]], *filter(None, [result["stopped"]])]
+    return [privacy["statement"], metrics[privacy["metrics"]], *filter(None, [result.get("stopped")])]
 
 
 def _guarantee(result: Mapping[str, Any]) -> Text:

@@ -7,12 +7,12 @@ import pytest
 
 import sealora
 from sealora.plan.loader import load
+from sealora.plan.privacy_forecast import plan_schedule
 from sealora.privacy.ledger import read_charges
 from sealora.protocol import messages
 from sealora.protocol.errors import UsageError
 from sealora.protocol.messages import Header, Open, Reason, Refusal, Work
 from sealora.simulation.federation import assemble
-from sealora.simulation.privacy import plan_schedule
 
 PRIVACY = """
 [strategy]
