@@ -21,6 +21,7 @@ COMMANDS = {
     "predict": "Use a trained adapter on new texts.",
     "demo": "Fine-tune a small model across simulated sites in a few minutes.",
     "assets": "List and install the bundled models and data sets.",
+    "ledger": "Read, verify and export privacy ledgers.",
     "doctor": "Check this machine: packages, devices, assets.",
 }
 """Sub-commands with their line in `sealora --help`."""

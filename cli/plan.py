@@ -93,6 +93,7 @@ def _rows(expected: "Forecast") -> list[tuple[str, str]]:
         ("upload", f"{expected.words:,} words, {_size(expected.bytes_up)} per site and round"),
         ("download", f"{_size(expected.bytes_down)} per site and round"),
         ("masks", _masks(expected)),
+        ("privacy", _privacy(expected)),
         ("traffic", f"{_size(_traffic(expected))} for {expected.rounds} rounds of {expected.sites} sites"),
         (
             "time",
@@ -110,6 +111,19 @@ def _masks(expected: "Forecast") -> str:
     return (
         f"{masks.sites} sites, {masks.colluders} may collude, {masks.threshold} hold a secret together, "
         f"a sum needs {masks.minimum_contributors}; may be lost: {dropouts}"
+    )
+
+
+def _privacy(expected: "Forecast") -> str:
+    cost = expected.privacy
+    if cost is None:
+        return "no guarantee for single records"
+    rounds = f"all {expected.rounds}" if cost.affordable_rounds == expected.rounds else cost.affordable_rounds
+    return (
+        f"(ε = {cost.epsilon_total:.3g}, δ = {cost.delta:g}) for each record after {expected.rounds} rounds, "
+        f"{cost.epsilon_first_round:.3g} after the first; the budget of {cost.budget:g} pays for {rounds} of "
+        f"them. Noise multiplier {cost.noise_multiplier:.3g}, {cost.steps_per_round} steps a round, noise "
+        f"{cost.noise_to_signal:.2g} times the signal of a step. {cost.verdict}"
     )
 
 

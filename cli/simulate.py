@@ -3,14 +3,15 @@
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from sealora.plan.loader import load
-from sealora.protocol.errors import RunError
+from sealora.protocol.errors import RefusedError, RunError
 
 RUNS = Path("runs")
 
@@ -70,11 +71,19 @@ def run_and_show(
         raise
     if as_json:
         print(json.dumps(run.result, indent=2))
+        _end(run.result)
         return
     Console(highlight=False).print(final_table(run.result))
     print(f"Adapter: {run.adapter_path}")
     print(f"Figures: {folder / 'result.json'}, {folder / 'learning_curve.png'}, {folder / 'split.png'}")
     print(f"Try it:  sealora predict {shlex.quote(str(folder))} 'A delight from start to finish.'")
+    _end(run.result)
+
+
+def _end(result: Mapping[str, Any]) -> None:
+    """Exit with the code of a refusal if privacy budgets ended the run before its last round."""
+    if result.get("stopped"):
+        raise typer.Exit(RefusedError.exit_code)
 
 
 def resume_command(plan: Path, folder: Path, rounds: int | None, seed: int | None, compare: bool) -> str:

@@ -28,18 +28,21 @@ def contribution(
 ) -> Words:
     """Encode one site's upload with its weight, its training loss and its metric sums.
 
+    With a privacy guarantee, the upload and its weight (the same for all) are all that is encoded.
     Raises RunError if the upload holds NaN or infinity: the site refuses its own update.
     """
     weight = site_weight(plan, training_rows)
     vectors, clipped = clip(plan, parts, upload, weight / weight_units(plan))
+    updates = {names.UPDATE + name: vector for name, vector in vectors.items()}
+    weights = {names.WEIGHT: np.array([weight])}
+    if plan.privacy.private:
+        return layout.encode({**updates, **weights}, rounding)
     figures: dict[str, NDArray[np.generic]] = {
-        names.WEIGHT: np.array([weight]),
         names.CLIPPED: np.array([int(clipped)]),
         names.TRAIN_LOSS: np.array([round(min(trained.loss * LOSS_UNITS, names.MAX_TRAIN_LOSS))]),
         names.TRAIN_ROWS: np.array([trained.rows]),
     }
-    updates = {names.UPDATE + name: vector for name, vector in vectors.items()}
-    return layout.encode({**updates, **figures, **metric_segments(metrics)}, rounding)
+    return layout.encode({**updates, **weights, **figures, **metric_segments(metrics)}, rounding)
 
 
 def metric_segments(metrics: Mapping[str, Counts]) -> dict[str, NDArray[np.generic]]:

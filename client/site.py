@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sealora.client.contribution import contribution, metric_segments, rounding_key
 from sealora.client.memory import SiteMemory
+from sealora.client.purse import Purse
 from sealora.client.trainer import Trainer
 from sealora.models.adapter import Tensors, unpack
 from sealora.models.site_data import SiteData
@@ -16,7 +17,7 @@ from sealora.plan.payload import payload_layout
 from sealora.plan.settings import PlanSettings
 from sealora.protocol import messages
 from sealora.protocol.codec import Words
-from sealora.protocol.errors import ProtocolError, RefusedError, SealoraError
+from sealora.protocol.errors import BudgetError, ProtocolError, RefusedError, SealoraError
 from sealora.protocol.keystream import derive_key
 from sealora.protocol.messages import Header, Open, Reason, Refusal, Work
 from sealora.protocol.secure_site import Aborted
@@ -47,10 +48,16 @@ class Site:
     data: SiteData
     memory: SiteMemory
     new_session: SessionFactory
+    purse: Purse | None = None
+    """Pays for every training; None in a plan without a privacy guarantee."""
     metrics: Mapping[str, Counts] = field(default_factory=dict)
     """The sum vector of the last model received on this site's own test rows: for its own report."""
     _session: SiteHalf | None = None
     _last: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        if self.contract.plan.privacy.private and self.purse is None:
+            raise RefusedError(f"{self.name} has no ledger to pay for its privacy from.")
 
     def handle(self, request: bytes) -> bytes:
         """Answer one request; whatever is wrong with it or here becomes a refusal without facts on data."""
@@ -109,7 +116,11 @@ class Site:
         memory = self.memory.read()
         start = contract.strategy.local(broadcast, memory, contract.plan.lora.rank)
         self.trainer.layout.check(start.tensors)
-        metrics = self._measure(start.tensors)
+        metrics: Mapping[str, Counts] = {}
+        if self.purse is not None:
+            self.purse.pay(header)
+        else:
+            metrics = self._measure(start.tensors)
         seed = derive_key("sealora/v1/training", contract.plan.seed, self.name, header.round)
         trained = self.trainer.train(start, broadcast.trains, self.data.train, header.round, seed)
         upload, kept = contract.strategy.upload(broadcast, trained.tensors, memory)
@@ -123,6 +134,8 @@ class Site:
 
     def _evaluate(self, header: Header, broadcast: Broadcast) -> Words:
         contract = self.contract
+        if contract.plan.privacy.private:
+            raise RefusedError("metrics on private rows are not released.")
         layout = payload_layout(
             contract.plan,
             contract.strategy,
@@ -156,4 +169,6 @@ def _require_parts(parts: tuple[Part, ...], upload: Payload) -> None:
 def _reason(error: SealoraError) -> Reason:
     if isinstance(error, ProtocolError):
         return Reason.PROTOCOL
+    if isinstance(error, BudgetError):
+        return Reason.BUDGET
     return Reason.POLICY if isinstance(error, RefusedError) else Reason.FAILED

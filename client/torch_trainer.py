@@ -68,22 +68,17 @@ class TorchTrainer:
         self, start: Start, trains: Sequence[str], examples: Sequence[Example], round_number: int, seed: bytes
     ) -> Trained:
         """See Trainer. `seed` (32 bytes) decides the order of the rows and any dropout."""
-        self._prepare(start.tensors, trains, seed)
-        trained = {name: self._parameters[name] for name in trains}
-        optimizer = self._optimizer(list(trained.values()))
+        trained = self.prepare(start.tensors, trains, seed)
+        optimizer = self.optimizer(list(trained.values()))
         generator = np.random.default_rng(list(seed))
         total, rows = torch.zeros((), dtype=torch.float64), 0
         batches = list(self._epochs(examples, generator))
         for step, batch in enumerate(batches):
-            self._check_stopped()
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(
-                    self._settings, (round_number - 1 + step / len(batches)) / self._rounds
-                )
+            self.set_step_size(optimizer, round_number, step / len(batches))
             total += self._accumulate([examples[row] for row in batch])
             rows += len(batch)
             if start.gradient_term is not None:
-                _add_gradients(trained, start.gradient_term)
+                add_gradients(trained, start.gradient_term)
             if self._settings.max_gradient_norm:
                 torch.nn.utils.clip_grad_norm_(trained.values(), self._settings.max_gradient_norm)
             optimizer.step()
@@ -111,7 +106,8 @@ class TorchTrainer:
                 predictions[row] = prediction
         return predictions
 
-    def _prepare(self, tensors: Tensors, trains: Sequence[str], seed: bytes) -> None:
+    def prepare(self, tensors: Tensors, trains: Sequence[str], seed: bytes) -> dict[str, torch.nn.Parameter]:
+        """Write an adapter into the model, ready to train; returns the parameters of these names."""
         lora.write(self.model, tensors)
         for name, parameter in self._parameters.items():
             parameter.requires_grad_(name in trains)
@@ -121,12 +117,29 @@ class TorchTrainer:
         for name, module in self.model.named_modules():
             if name.endswith("lora_dropout"):
                 module.train()
+        return {name: self._parameters[name] for name in trains}
 
-    def _optimizer(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    def optimizer(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        """A fresh optimiser of the plan's kind."""
         settings = self._settings
         if settings.optimizer == "sgd":
             return torch.optim.SGD(parameters, momentum=settings.momentum, weight_decay=settings.weight_decay)
         return torch.optim.AdamW(parameters, weight_decay=settings.weight_decay)
+
+    def set_step_size(self, optimizer: torch.optim.Optimizer, round_number: int, share: float) -> None:
+        """Set the step size for when the share of this round's steps is done.
+
+        Raises RunError once `stop` was called: every step begins here.
+        """
+        self._check_stopped()
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(self._settings, (round_number - 1 + share) / self._rounds)
+
+    def losses(self, examples: Sequence[Example]) -> torch.Tensor:
+        """The loss of each example, shape (examples,), with its graph."""
+        logits = self._forward(examples)
+        targets = self._task.target_tensor([e.target for e in examples], logits.shape[1])
+        return self._task.losses(logits, targets.to(logits.device))
 
     def _epochs(self, examples: Sequence[Example], generator: np.random.Generator) -> Iterator[list[int]]:
         lengths = [len(example.tokens) for example in examples]
@@ -138,12 +151,7 @@ class TorchTrainer:
         size = self._settings.microbatch_size or len(batch)
         total = torch.zeros((), dtype=torch.float64)
         for start in range(0, len(batch), size):
-            examples = batch[start : start + size]
-            logits = self._forward(examples)
-            targets = self._task.target_tensor([e.target for e in examples], logits.shape[1]).to(
-                logits.device
-            )
-            loss = self._task.losses(logits, targets).sum()
+            loss = self.losses(batch[start : start + size]).sum()
             (loss / len(batch)).backward()  # type: ignore[no-untyped-call]
             total += loss.detach().double().cpu()
         return total
@@ -178,7 +186,7 @@ class TorchTrainer:
         return torch.autocast(self._base.device.type, dtype=self._base.autocast)
 
 
-def _add_gradients(trained: dict[str, torch.nn.Parameter], term: GradientTerm) -> None:
+def add_gradients(trained: dict[str, torch.nn.Parameter], term: GradientTerm) -> None:
     """Add a strategy's gradient term to the loss gradients."""
     current = {name: parameter.detach().float().cpu().numpy() for name, parameter in trained.items()}
     for name, gradient in term(current).items():

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.metadata import entry_points
 
+from sealora.plan import privacy_checks
 from sealora.plan.problems import Problem, did_you_mean
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.codec import Layout
@@ -84,9 +85,9 @@ def columns(plan: PlanSettings) -> Iterator[Problem]:
 
 
 def microbatch(plan: PlanSettings) -> Iterator[Problem]:
-    """Gradients of equal microbatches add up to a batch."""
+    """Gradients of equal microbatches add up to a batch; batches of secret size are cut anyhow."""
     batch, part = plan.training.batch_size, plan.training.microbatch_size
-    if part and batch % part:
+    if part and batch % part and not plan.privacy.private:
         divisors = ", ".join(str(size) for size in range(min(part, batch), 0, -1) if batch % size == 0)
         yield Problem(
             ("training", "microbatch_size"),
@@ -249,8 +250,19 @@ ERRORS: tuple[Check, ...] = (
     cohort,
     codec,
     secure_aggregation,
+    privacy_checks.promises,
+    privacy_checks.false_claims,
 )
-WARNINGS: tuple[Check, ...] = (unused_keys, codec_range, losses, half_precision, unmasked)
+WARNINGS: tuple[Check, ...] = (
+    unused_keys,
+    codec_range,
+    losses,
+    half_precision,
+    unmasked,
+    privacy_checks.large_delta,
+    privacy_checks.expected_batch,
+    privacy_checks.no_effect,
+)
 
 
 @cache

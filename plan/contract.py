@@ -20,6 +20,7 @@ NOT_HASHED: dict[str, frozenset[str] | None] = {
     "simulation": None,
     "data": SITE_DATA_KEYS,
     "model": frozenset({"device"}),
+    "privacy": frozenset({"public_holdout"}),
 }
 """Keys that are no part of the contract, by section; None leaves out the whole section."""
 

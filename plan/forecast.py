@@ -18,6 +18,7 @@ from sealora.models.settings import ModelSettings
 from sealora.models.task import load_task
 from sealora.plan.checks import contributors
 from sealora.plan.payload import payload_layout
+from sealora.plan.privacy_forecast import PrivacyForecast, privacy_forecast
 from sealora.plan.settings import PlanSettings
 from sealora.plan.workers import simulated_workers
 from sealora.protocol.messages import Work
@@ -75,6 +76,8 @@ class Forecast:
     """What the seconds rest on."""
     masks: Masks | None
     """The thresholds of secure aggregation; None if it is off."""
+    privacy: PrivacyForecast | None
+    """The account of the privacy guarantee; None without one."""
 
 
 def forecast(
@@ -110,6 +113,9 @@ def forecast(
         assumption=f"{rows:,.0f} rows of {plan.task.max_length} tokens at a site, at {EFFICIENCY:.0%} of "
         f"{flops_per_second / 1e9:,.0f} GFLOP/s",
         masks=masks(plan, sites),
+        privacy=privacy_forecast(
+            plan, sum(spec.size for spec in layout.of_kind("shared", "personal")), sites
+        ),
     )
 
 

@@ -28,7 +28,8 @@ def payload_layout(
 ) -> Layout:
     """The segments of an upload: the strategy's parts, the weight, and the task's metric sums.
 
-    An evaluation sends the metric sums only. Raises PlanError if the sum cannot be carried.
+    An evaluation sends the metric sums only. With a privacy guarantee every figure about rows stays at
+    the site, and only parts and (equal) weights are sent. Raises PlanError if the sum cannot be carried.
     """
     metrics = tuple(Segment(METRIC + part.name, part.length, part.bound, "count") for part in task.sums())
     if work == Work.EVALUATE:
@@ -36,13 +37,15 @@ def payload_layout(
     parts = tuple(
         Segment(UPDATE + part.name, part.length, plan.codec.range) for part in strategy.parts(adapter)
     )
+    weight = (Segment(WEIGHT, 1, weight_units(plan), "count"),)
+    if plan.privacy.private:
+        return Layout(parts + weight, contributors, plan.codec.value_bits)
     figures = (
-        Segment(WEIGHT, 1, weight_units(plan), "count"),
         Segment(CLIPPED, 1, 1, "count"),
         Segment(TRAIN_LOSS, 1, MAX_TRAIN_LOSS, "count"),
         Segment(TRAIN_ROWS, 1, MAX_TRAIN_ROWS, "count"),
     )
-    return Layout(parts + figures + metrics, contributors, plan.codec.value_bits)
+    return Layout(parts + weight + figures + metrics, contributors, plan.codec.value_bits)
 
 
 def weight_units(plan: PlanSettings) -> int:

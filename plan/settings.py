@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat
 
 from sealora.models.settings import DataSettings, LoraSettings, ModelSettings, TaskSettings, TrainingSettings
+from sealora.privacy.settings import PrivacySettings
 from sealora.protocol.settings import CodecSettings, SecureAggregationSettings, Settings
 from sealora.strategies.settings import StrategySettings
 
@@ -71,4 +72,5 @@ class PlanSettings(Settings):
     strategy: StrategySettings = StrategySettings()
     codec: CodecSettings = CodecSettings()
     secure_aggregation: SecureAggregationSettings = SecureAggregationSettings()
+    privacy: PrivacySettings = PrivacySettings()
     simulation: SimulationSettings = SimulationSettings()

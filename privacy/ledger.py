@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from sealora.privacy.events import Accountant, Budget, Event, canonical_json, from_json, to_json
-from sealora.protocol.errors import DataError, RefusedError, RunError, SealoraError, UsageError
+from sealora.protocol.errors import BudgetError, DataError, RefusedError, RunError, SealoraError, UsageError
 from sealora.protocol.keystream import derive_key
 
 FORMAT = "sealora-ledger-1"
@@ -139,9 +139,9 @@ class Ledger:
         Repeating a charge (same key, same event) charges nothing and returns the head, for it is the same
         release: the caller makes at most one release per key, and resends its bytes if need be.
         Returns: the head after it, already on disk.
-        Raises: RefusedError if the budget does not allow it, the accountant cannot account it, or the
-        key was charged with another event; RunError if it could not be written, after which nothing
-        more is charged until the ledger is opened again.
+        Raises: BudgetError if the budget does not allow it; RefusedError if the accountant cannot account
+        it, or the key was charged with another event; RunError if it could not be written, after which
+        nothing more is charged until the ledger is opened again.
         """
         with self._lock:
             self._chain.require_open()
@@ -159,7 +159,7 @@ class Ledger:
         epsilon = self._accountant.epsilon([*self._charges.values(), event], budget.delta)
         # Written so that a NaN is refused.
         if not epsilon <= budget.epsilon:
-            raise RefusedError(
+            raise BudgetError(
                 f"this release would bring the spending on {self.path.name} to ε = {epsilon:.4g} at "
                 f"δ = {budget.delta:g}, above its budget of {budget.epsilon:g}.",
                 "Raise the site's budget or use other data; what is spent does not come back.",

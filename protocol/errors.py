@@ -8,6 +8,7 @@ SealoraError
 ├── RunError            exit 1   the run could not go on
 │   └── AttemptFailed            one attempt of a round was lost; another may succeed
 ├── RefusedError        exit 3   a policy or a budget forbids it
+│   └── BudgetError              a privacy budget that is used up
 └── ProtocolError       exit 1   a message that breaks the protocol, with its failure class
 """
 
@@ -57,6 +58,10 @@ class RefusedError(SealoraError):
     """A site's policy or a privacy budget forbids the work."""
 
     exit_code = 3
+
+
+class BudgetError(RefusedError):
+    """A privacy budget would be exceeded; what is spent does not come back."""
 
 
 class ProtocolError(SealoraError):

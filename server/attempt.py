@@ -8,7 +8,7 @@ from sealora.protocol import messages
 from sealora.protocol.codec import Layout, Values
 from sealora.protocol.errors import AttemptFailed, ProtocolError
 from sealora.protocol.fleet import Fleet
-from sealora.protocol.messages import Open, Refusal
+from sealora.protocol.messages import Open, Reason, Refusal
 from sealora.protocol.session import CoordinatorHalf, Sum
 from sealora.server.events import Event, PhaseOpened, SiteAnswered, SiteRefused
 
@@ -28,6 +28,8 @@ class Attempt:
     bytes_up: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     transcript: str = ""
+    out_of_budget: set[str] = field(default_factory=set)
+    """Sites that refused because their privacy budget does not pay for the attempt."""
     sums: Mapping[str, Values] = field(default_factory=dict, repr=False)
     """The decoded sum by segment, once there is one."""
 
@@ -62,6 +64,8 @@ class Attempt:
         try:
             body = messages.parse_reply(reply)
             if isinstance(body, Refusal):
+                if body.reason == Reason.BUDGET:
+                    self.out_of_budget.add(site)
                 self.tell(SiteRefused(self.round, site, body.reason.name.lower(), body.text))
                 return
             session.receive(site, body)

@@ -57,7 +57,8 @@ class AttemptLost:
 class RoundRecord:
     """A finished round.
 
-    `metrics` are those of the model that the round began with, on the contributors' test rows;
+    `metrics` are those of the model that the round began with, on the contributors' test rows. With a
+    privacy guarantee they are of a public table or NaN, `train_loss` is NaN and `clipped` None.
     `seconds` maps phase names to seconds of wall-clock time; bytes are counted, both ways.
     """
 
@@ -66,7 +67,7 @@ class RoundRecord:
     cohort: tuple[str, ...]
     contributors: tuple[str, ...]
     train_loss: float
-    clipped: int
+    clipped: int | None
     metrics: Mapping[str, float]
     bytes_down: int
     bytes_up: int
@@ -87,6 +88,15 @@ class RunStarted:
 
 
 @dataclass(frozen=True)
+class BudgetSpent:
+    """The sites' privacy budgets do not pay for this round: the run ends with the model before it."""
+
+    round: int
+    sites: tuple[str, ...]
+    """Those that refused."""
+
+
+@dataclass(frozen=True)
 class RoundDone:
     """A round's sum became the next model, and the checkpoint is on disk."""
 
@@ -95,7 +105,10 @@ class RoundDone:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The final model's metrics, from the sum over the contributors' test rows."""
+    """The final model's metrics, from the sum over the contributors' test rows.
+
+    With a privacy guarantee nobody contributes: they are of a public table, or NaN.
+    """
 
     metrics: Mapping[str, float]
     tables: Mapping[str, object]
@@ -109,6 +122,7 @@ Event = (
     | SiteAnswered
     | SiteRefused
     | AttemptLost
+    | BudgetSpent
     | RoundDone
     | Evaluated
 )

@@ -2,26 +2,28 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sealora.models.adapter import Adapter, AdapterLayout, pack
-from sealora.models.task import LOSS_UNITS, Metrics
+from sealora.models.adapter import Adapter, AdapterLayout, Tensors, pack
+from sealora.models.task import LOSS_UNITS, Counts, Metrics
 from sealora.plan import payload as names
 from sealora.plan.payload import payload_layout, weight_units
 from sealora.plan.settings import PlanSettings
-from sealora.protocol.errors import AttemptFailed, RunError, UsageError
+from sealora.protocol.errors import AttemptFailed, BudgetError, RunError, UsageError
 from sealora.protocol.fleet import Fleet
 from sealora.protocol.messages import Header, Open, Work, model_hash
 from sealora.protocol.session import Sum
+from sealora.protocol.thresholds import floor
 from sealora.server.attempt import Attempt
 from sealora.server.cohort import quorum, select_cohort
 from sealora.server.events import (
     AttemptLost,
     AttemptOpened,
+    BudgetSpent,
     Evaluated,
     Event,
     Observer,
@@ -49,18 +51,24 @@ class Coordinator:
     store: CheckpointStore
     sessions: Sessions = field(default_factory=PlainSessions)
     observers: Sequence[Observer] = ()
+    measure_public: Callable[[Tensors], Mapping[str, Counts]] | None = None
+    """The sum vector of a model on a public table: the only metrics under a privacy guarantee."""
     _excluded: frozenset[str] = field(default=frozenset())
 
     def run(self) -> tuple[Adapter, Evaluated]:
         """All rounds that are left, then the final evaluation.
 
+        A round that the sites' privacy budgets do not pay for ends the run, with the model before it.
         Raises UsageError if the checkpoint is of another plan or damaged, and RunError when a round
         cannot be completed: the checkpoint is kept and can be resumed.
         """
         checkpoint = self._restore()
         self._tell(RunStarted(self.plan.rounds.count, self.fleet.sites, checkpoint.history))
         for number in range(checkpoint.round + 1, self.plan.rounds.count + 1):
-            checkpoint = self._round(checkpoint, number)
+            try:
+                checkpoint = self._round(checkpoint, number)
+            except BudgetError:
+                break
         evaluated = self._evaluate(checkpoint)
         self._tell(evaluated)
         return self.strategy.model(checkpoint.state, self._layout), evaluated
@@ -70,7 +78,7 @@ class Coordinator:
         started = time.perf_counter()
         aggregate = self._aggregate(attempt.sums, total)
         state = self.strategy.step(checkpoint.state, self._layout, aggregate)
-        record = self._record(attempt, attempt.sums, total, time.perf_counter() - started)
+        record = self._record(checkpoint, attempt, total, time.perf_counter() - started)
         checkpoint = replace(checkpoint, state=state, history=(*checkpoint.history, record))
         self.store.save(checkpoint)
         self._tell(RoundDone(record))
@@ -112,6 +120,7 @@ class Coordinator:
             except AttemptFailed as failure:
                 self._excluded |= failure.culprits
                 self._tell(AttemptLost(number, count, failure.message))
+                self._require_budget(attempt, Header.parse(header))
         raise RunError(
             f"round {number} found no quorum in {self.plan.rounds.attempts} attempts.",
             "The rounds before are kept: mend the sites and resume.",
@@ -124,16 +133,28 @@ class Coordinator:
         weight = float(sums[names.WEIGHT][0]) / weight_units(self.plan)
         return Aggregate(updates, weight, len(total.contributors))
 
-    def _record(self, attempt: Attempt, sums: Sums, total: Sum, step_seconds: float) -> RoundRecord:
-        rows = float(sums[names.TRAIN_ROWS][0])
+    def _require_budget(self, attempt: Attempt, header: Header) -> None:
+        """Raises BudgetError if the sites that can still pay are too few, however often they are asked."""
+        able = len(header.cohort) - len(attempt.out_of_budget)
+        least = header.quorum
+        if header.secure:
+            least = max(least, floor(able, header.colluders, header.n_min))
+        if attempt.out_of_budget and able < least:
+            self._tell(BudgetSpent(attempt.round, tuple(sorted(attempt.out_of_budget))))
+            raise BudgetError(f"the sites' privacy budgets do not pay for round {attempt.round}.")
+
+    def _record(
+        self, checkpoint: Checkpoint, attempt: Attempt, total: Sum, step_seconds: float
+    ) -> RoundRecord:
+        private, sums = self.plan.privacy.private, attempt.sums
         return RoundRecord(
             round=attempt.round,
             attempt=attempt.number,
             cohort=attempt.cohort,
             contributors=total.contributors,
-            train_loss=float(sums[names.TRAIN_LOSS][0]) / LOSS_UNITS / rows if rows else float("nan"),
-            clipped=int(sums[names.CLIPPED][0]),
-            metrics=self.task.metrics(_metric_sums(sums)),
+            train_loss=float("nan") if private else _train_loss(sums),
+            clipped=None if private else int(sums[names.CLIPPED][0]),
+            metrics=self.task.metrics(self._public_sums(checkpoint) if private else _metric_sums(sums)),
             bytes_down=attempt.bytes_down,
             bytes_up=attempt.bytes_up,
             seconds={**attempt.seconds, "step": step_seconds},
@@ -142,9 +163,20 @@ class Coordinator:
         )
 
     def _evaluate(self, checkpoint: Checkpoint) -> Evaluated:
+        if self.plan.privacy.private:
+            sums = self._public_sums(checkpoint)
+            tables = self.task.tables(sums) if self.measure_public is not None else {}
+            return Evaluated(self.task.metrics(sums), tables, ())
         attempt, total = self._attempt(checkpoint, self.plan.rounds.count + 1, Work.EVALUATE)
         sums = _metric_sums(attempt.sums)
         return Evaluated(self.task.metrics(sums), self.task.tables(sums), total.contributors)
+
+    def _public_sums(self, checkpoint: Checkpoint) -> Sums:
+        """The model's sum vector on the public table; zeros, whose metrics are NaN, if there is none."""
+        if self.measure_public is None:
+            return {part.name: np.zeros(part.length) for part in self.task.sums()}
+        tensors = self.strategy.model(checkpoint.state, self._layout).tensors
+        return {name: counts.astype(np.float64) for name, counts in self.measure_public(tensors).items()}
 
     def _restore(self) -> Checkpoint:
         checkpoint = self.store.load()
@@ -166,3 +198,9 @@ class Coordinator:
 
 def _metric_sums(sums: Sums) -> Sums:
     return {name.removeprefix(names.METRIC): sums[name] for name in sums if name.startswith(names.METRIC)}
+
+
+def _train_loss(sums: Sums) -> float:
+    """Mean loss over the rows trained on; NaN if there were none."""
+    rows = float(sums[names.TRAIN_ROWS][0])
+    return float(sums[names.TRAIN_LOSS][0]) / LOSS_UNITS / rows if rows else float("nan")

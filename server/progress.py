@@ -1,5 +1,6 @@
 """An observer that shows a run on the terminal: rounds, sites, loss, time left."""
 
+import math
 from typing import Self
 
 from rich.console import Console
@@ -96,12 +97,16 @@ class ProgressBar:
 
     def _done(self, event: RoundDone) -> None:
         record = event.record
+        if record.clipped is None:
+            figures = "training loss withheld  "
+        else:
+            figures = f"training loss {record.train_loss:.3f}  "
         before = record.metrics.get(self._headline, float("nan"))
-        self._progress.update(
-            self._run, completed=record.round * self._sites, note=f"loss {record.train_loss:.3f}"
-        )
+        if not math.isnan(before) or record.clipped is not None:
+            figures += f"{self._headline} before it {before:.3f}  "
+        self._progress.update(self._run, completed=record.round * self._sites, note=figures.split("  ")[0])
         self._progress.console.print(
             f"Round {record.round}/{self._rounds}  {len(record.contributors)}/{len(record.cohort)} sites  "
-            f"training loss {record.train_loss:.3f}  {self._headline} before it {before:.3f}  "
+            f"{figures}"
             f"{sum(record.seconds.values()):.1f} s  {record.bytes_up / 1e6:.1f} MB up"
         )

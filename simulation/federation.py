@@ -1,25 +1,33 @@
 """Builds the parties of a simulated run: one base model, many sites, one coordinator's view."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from peft import PeftModel
 
 from sealora.client.memory import SiteMemory
+from sealora.client.purse import Purse
 from sealora.client.site import Contract, Site
 from sealora.client.torch_trainer import TorchTrainer
-from sealora.models.adapter import Adapter
-from sealora.models.base import base_hash, load_base
+from sealora.models.adapter import Adapter, Tensors
+from sealora.models.base import Base, base_hash, load_base
 from sealora.models.lora import initial_adapter
-from sealora.models.site_data import prepare
+from sealora.models.site_data import SiteData, prepare
 from sealora.models.table import draw_rows, read_table
-from sealora.models.task import Example, Task, load_task
+from sealora.models.task import Counts, Example, Task, load_task
 from sealora.plan.loader import Plan
+from sealora.plan.privacy_forecast import plan_schedule
 from sealora.plan.workers import simulated_workers
 from sealora.server.sessions import Sessions
 from sealora.simulation.identities import make_identities
 from sealora.simulation.partition import partition
+from sealora.simulation.privacy import (
+    all_to_training,
+    ledger_path,
+    private_trainers,
+    public_examples,
+)
 from sealora.simulation.trainer_pool import TrainerPool
 from sealora.strategies.registry import load_strategy
 
@@ -38,6 +46,10 @@ class Federation:
     sites: dict[str, Site]
     sessions: Sessions
     initial: Adapter
+    ledgers: Path
+    """Folder of the sites' privacy ledgers."""
+    measure_public: Callable[[Tensors], Mapping[str, Counts]] | None
+    """The sum vector of a model on the public hold-out; None if the plan names none."""
 
     @property
     def train_rows(self) -> list[Example]:
@@ -50,10 +62,11 @@ class Federation:
         return [example for site in self.sites.values() for example in site.data.test]
 
 
-def assemble(plan: Plan, memories: Path, tell: Callable[[str], None] = lambda _: None) -> Federation:
+def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: None) -> Federation:
     """Load the model once, deal the data to sites and make them. Raises UsageError for what is unusable.
 
-    `tell` is given a short sentence before each step that takes time.
+    `state` is the folder of the sites' memories and ledgers. `tell` is given a short sentence before
+    each step that takes time.
     """
     task = load_task(plan.task)
     strategy = load_strategy(plan.strategy)
@@ -62,22 +75,53 @@ def assemble(plan: Plan, memories: Path, tell: Callable[[str], None] = lambda _:
     shares = partition(table, plan.simulation, plan.data.label_column, plan.seed)
     tell(f"Loading the model {plan.model.name}")
     base = load_base(plan.model, task)
+    private = plan.privacy.private
+    if private:
+        base = replace(base, autocast=None)  # single gradients must be exact before they are clipped
     plan = plan.with_model_hash(base_hash(base))
     single = TorchTrainer(base, task, plan.lora, plan.training, plan.rounds.count)
-    trainer = TrainerPool(single, min(simulated_workers(plan), len(shares)))
+    workers = min(simulated_workers(plan), len(shares))
+    trainer = TrainerPool(single, workers, private_trainers(plan, task, base) if private else None)
     contract = Contract(plan, bytes.fromhex(plan.hash), task, strategy)
     tell(f"Preparing the data of {len(shares)} sites")
     identities = make_identities(list(shares), plan.secure_aggregation)
+    ledgers = state / "ledgers"
+
+    def data_of(name: str) -> SiteData:
+        data = prepare(table.select(shares[name]), task, base.tokenizer, plan.data, plan.seed, name)
+        return all_to_training(data) if private else data
+
     sites = {
         name: Site(
             name=name,
             contract=contract,
             trainer=trainer,
-            data=prepare(table.select(rows), task, base.tokenizer, plan.data, plan.seed, name),
-            memory=SiteMemory(memories / name),
+            data=data_of(name),
+            memory=SiteMemory(state / "sites" / name),
             new_session=identities.sites[name],
+            purse=Purse(ledger_path(ledgers, name), name, plan_schedule(plan)) if private else None,
         )
-        for name, rows in shares.items()
+        for name in shares
     }
     initial = initial_adapter(trainer.layout, plan.seed)
-    return Federation(plan, task, single.model, trainer, contract, sites, identities.coordinator, initial)
+    return Federation(
+        plan=plan,
+        task=task,
+        model=single.model,
+        trainer=trainer,
+        contract=contract,
+        sites=sites,
+        sessions=identities.coordinator,
+        initial=initial,
+        ledgers=ledgers,
+        measure_public=_measure_public(plan, task, base, trainer),
+    )
+
+
+def _measure_public(
+    plan: Plan, task: Task, base: Base, trainer: TrainerPool
+) -> Callable[[Tensors], Mapping[str, Counts]] | None:
+    if not plan.privacy.private or plan.privacy.metrics != "public":
+        return None
+    examples = public_examples(plan, task, base)
+    return lambda tensors: trainer.evaluate(tensors, examples)

@@ -17,6 +17,7 @@ from sealora.server.events import Evaluated, RoundRecord
 from sealora.server.metrics_log import finite
 from sealora.simulation.compare import Comparison
 from sealora.simulation.federation import Federation
+from sealora.simulation.privacy import account
 from sealora.simulation.split_picture import names_as_they_are
 
 FORMAT = 1
@@ -43,6 +44,7 @@ def build_result(
         "strategy": plan.strategy.name,
         "secure_aggregation": plan.secure_aggregation.enabled,
         "guarantee": history[-1].guarantee if history else "",
+        "privacy": account(plan, federation.ledgers, sorted(federation.sites)),
         "headline": federation.task.headline,
         "parameters": adapter.layout.parameters,
         "metrics": evaluated.metrics,
@@ -84,9 +86,22 @@ def final_table(result: Mapping[str, Any]) -> Group:
         figures = [metrics.get(key) for key in (headline, "macro_f1", "auroc", "loss")]
         table.add_row(Text(name), *("–" if value is None else f"{value:.3f}" for value in figures))
     lines: list[RenderableType] = [table, _guarantee(result)]
+    lines += [Text(line) for line in _privacy(result)]
     if verdict := worth_it(result):
         return Group(*lines, Text(verdict, style="bold"))
     return Group(*lines)
+
+
+def _privacy(result: Mapping[str, Any]) -> list[str]:
+    """What is promised about records, where the metrics come from, and why the run stopped early."""
+    privacy = result.get("privacy")  # results of earlier versions have none
+    if privacy is None:
+        return []
+    metrics = {
+        "withheld": "Metrics on the sites' rows would be releases: they are withheld.",
+        "public": "Metrics are those of the public hold-out.",
+    }
+    return [privacy["statement"], metrics[privacy["metrics"]], *filter(None, [result.get("stopped")])]
 
 
 def _guarantee(result: Mapping[str, Any]) -> Text:
@@ -120,7 +135,8 @@ def save_learning_curve(path: Path, result: Mapping[str, Any]) -> None:
 
 def _learning_curve(result: Mapping[str, Any]) -> Figure:
     headline = result["headline"]
-    curve = [metrics[headline] for metrics in result["curve"]]
+    # Withheld metrics leave gaps.
+    curve = [float("nan") if m[headline] is None else m[headline] for m in result["curve"]]
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(range(len(curve)), curve, marker="o", color="#1f5fa8", label="federated", zorder=3)

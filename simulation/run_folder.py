@@ -8,7 +8,7 @@ metrics.jsonl            one line a round
 events.jsonl             one line an event
 learning_curve.png, split.png
 tensorboard/             the same figures for TensorBoard
-state/                   checkpoint, site memories, finished comparisons
+state/                   checkpoint, site memories, privacy ledgers, finished comparisons
 """
 
 import json
@@ -79,7 +79,7 @@ class RunFolder:
 
     @property
     def state(self) -> Path:
-        """Checkpoint and site memories."""
+        """Checkpoint, site memories and privacy ledgers."""
         return self.path / "state"
 
     @property

@@ -17,7 +17,7 @@ from sealora.models.cleaning import REASONS, CleaningReport
 from sealora.plan.contract import resolved
 from sealora.plan.loader import Plan
 from sealora.protocol.errors import UsageError
-from sealora.server.events import Event, Observer, RoundDone, RoundRecord, RunStarted
+from sealora.server.events import BudgetSpent, Event, Observer, RoundDone, RoundRecord, RunStarted
 from sealora.server.loop import Coordinator
 from sealora.server.metrics_log import EventLog, MetricsLog
 from sealora.server.progress import ProgressBar
@@ -48,10 +48,15 @@ def simulate(
     round cannot be completed; finished rounds are then kept and `resume` goes on after them.
     """
     console = console or Console(quiet=True)
+    if with_comparison and plan.privacy.private:
+        raise UsageError(
+            "a comparison trains on the sites' rows without privacy, which would break the plan's promise.",
+            "Leave out --compare, or compare in a run without a guarantee.",
+        )
     known = versions()
     folder = _folder(plan, out, resume, known)
     with console.status("Starting") as status:
-        federation = assemble(plan, folder.state / "sites", lambda what: status.update(what))
+        federation = assemble(plan, folder.state, lambda what: status.update(what))
     _show_split(federation, folder, console)
     recorder = _Recorder()
     with ExitStack() as stack:
@@ -63,6 +68,7 @@ def simulate(
     lora.save(adapter, federation.model, folder.adapter)
     comparison = _compare(federation, folder, console) if with_comparison else None
     result = build_result(federation, adapter, recorder.history, evaluated, comparison, known)
+    result["stopped"] = recorder.stopped
     save_learning_curve(folder.path / "learning_curve.png", result)
     folder.write_json("result.json", result)
     return result
@@ -78,12 +84,19 @@ class _Recorder:
     """Keeps the history of all rounds, those before a restart included."""
 
     history: tuple[RoundRecord, ...] = ()
+    stopped: str | None = None
+    """Why the run ended before its last round."""
 
     def notify(self, event: Event) -> None:
         if isinstance(event, RunStarted):
             self.history = event.history
         elif isinstance(event, RoundDone):
             self.history = (*self.history, event.record)
+        elif isinstance(event, BudgetSpent):
+            self.stopped = (
+                f"The privacy budgets of {len(event.sites)} sites do not pay for round {event.round}: the "
+                f"model is that of round {event.round - 1}. What is spent does not come back."
+            )
 
 
 def _folder(plan: Plan, out: Path, resume: bool, known: dict[str, str]) -> RunFolder:
@@ -123,6 +136,7 @@ def _coordinator(federation: Federation, folder: RunFolder, observers: tuple[Obs
         store=CheckpointStore(folder.state),
         sessions=federation.sessions,
         observers=observers,
+        measure_public=federation.measure_public,
     )
 
 

@@ -1,11 +1,11 @@
 """One trainer for many simulated sites, of which several may train at the same time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
 
 from sealora.client.torch_trainer import TorchTrainer
-from sealora.client.trainer import Trained
+from sealora.client.trainer import Trained, Trainer
 from sealora.models.adapter import AdapterLayout, Tensors
 from sealora.models.task import Counts, Example
 from sealora.strategies.strategy import Start
@@ -14,15 +14,18 @@ from sealora.strategies.strategy import Start
 class TrainerPool:
     """Implements Trainer. A call takes a free replica, or waits for one; all share the frozen base.
 
-    A replica keeps nothing between calls, so which one a site gets makes no difference.
+    A replica keeps nothing between calls, so which one a site gets makes no difference. `wrap` says how
+    each replica trains, if not as it is.
     """
 
-    def __init__(self, trainer: TorchTrainer, workers: int) -> None:
+    def __init__(
+        self, trainer: TorchTrainer, workers: int, wrap: Callable[[TorchTrainer], Trainer] | None = None
+    ) -> None:
         self.workers = workers
         self._trainer = trainer
-        self._free: SimpleQueue[TorchTrainer] = SimpleQueue()
+        self._free: SimpleQueue[Trainer] = SimpleQueue()
         for replica in [trainer, *(trainer.replica() for _ in range(workers - 1))]:
-            self._free.put(replica)
+            self._free.put(wrap(replica) if wrap is not None else replica)
 
     @property
     def layout(self) -> AdapterLayout:
@@ -46,7 +49,7 @@ class TrainerPool:
         self._trainer.stop()
 
     @contextmanager
-    def _one(self) -> Iterator[TorchTrainer]:
+    def _one(self) -> Iterator[Trainer]:
         trainer = self._free.get()
         try:
             yield trainer

@@ -5,8 +5,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+import typer
 
-from sealora.cli.simulate import folder_name, next_folder, resume_command
+from sealora.cli.simulate import _end, folder_name, next_folder, resume_command
 
 
 @pytest.mark.slow
@@ -76,3 +77,11 @@ def test_the_command_that_goes_on():
         "--rounds", "4", "--seed", "0", "--compare",
     ]  # fmt: skip
     assert resume_command(Path("p"), Path("o"), None, None, False) == "sealora simulate p --out o --resume"
+
+
+def test_a_run_that_its_budget_ended_exits_like_a_refusal():
+    with pytest.raises(typer.Exit) as ended:
+        _end({"stopped": "The privacy budgets do not pay for round 3."})
+    assert ended.value.exit_code == 3
+    assert _end({"stopped": None}) is None
+    assert _end({}) is None

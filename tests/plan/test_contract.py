@@ -19,6 +19,7 @@ from sealora.plan.writer import dumps
 FIXTURES = Path(__file__).parent / "fixtures"
 FULL = tomllib.loads((FIXTURES / "full.toml").read_text("utf-8"))
 NOT_SHARED = {("model", "device"), ("data", "rows"), ("data", "path"), ("data", "label_map")}
+NOT_SHARED |= {("privacy", "public_holdout")}
 NOT_SHARED |= {("data", key) for key in ("text_column", "label_column", "filter_column", "filter_value")}
 KEYS = [(name, key) for name, section in FULL.items() if isinstance(section, dict) for key in section]
 KEYS += [("", key) for key, value in FULL.items() if not isinstance(value, dict) and key != "schema"]
@@ -55,7 +56,8 @@ def test_the_full_fixture_has_every_key_away_from_its_default():
         assert set(FULL[name]) == set(schema.fields(section))
     minimal = resolved(load(FIXTURES / "minimal.toml"))
     same = {(name, key) for name, key in KEYS if name and FULL[name][key] == minimal[name].get(key)}
-    assert same == {("task", "name"), ("strategy", "name")}  # each has one registered value only
+    # Each name has one registered value only, and record-level privacy excludes dropout.
+    assert same == {("task", "name"), ("strategy", "name"), ("lora", "dropout")}
 
 
 @pytest.mark.parametrize(("section", "key"), KEYS)

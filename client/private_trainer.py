@@ -1,0 +1,104 @@
+"""Training under record-level differential privacy: DP-SGD on an adapter.
+
+Abadi et al. 2016 (arXiv 1607.00133), algorithm 1: a Poisson sample of the rows, each row's gradient
+clipped, one Gaussian for their sum, division by the expected batch. Whatever the optimiser does with
+that is post-processing. How many steps there are, and what they divide by, is public.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from sealora.client.batches import sorted_batches
+from sealora.client.per_example import PerExampleGradients, clipped_sum
+from sealora.client.self_test import check_training
+from sealora.client.torch_trainer import TorchTrainer, add_gradients
+from sealora.client.trainer import Trained
+from sealora.models import lora
+from sealora.models.adapter import AdapterLayout, Tensors
+from sealora.models.task import Counts, Example
+from sealora.privacy.noise import GaussianNoise
+from sealora.privacy.sampling import poisson_sample
+from sealora.privacy.schedule import Schedule
+from sealora.privacy.settings import PrivacySettings
+from sealora.strategies.strategy import Start
+
+MICROBATCH = 32
+"""Rows of one forward pass, unless the plan says otherwise: bounds the memory of single gradients."""
+
+
+class PrivateTrainer:
+    """A Trainer whose result is differentially private in every row of `examples`.
+
+    `synthetic` examples, which are no one's, serve the self-test that every start begins with.
+    Raises ModelError if the model's gradients cannot be had by example, RunError if the test fails.
+    """
+
+    def __init__(
+        self,
+        inner: TorchTrainer,
+        settings: PrivacySettings,
+        schedule: Schedule,
+        microbatch_size: int,
+        synthetic: Sequence[Example],
+    ) -> None:
+        self._inner = inner
+        self._settings = settings
+        self._event = schedule.round_event
+        self._microbatch = microbatch_size or MICROBATCH
+        self._noise = GaussianNoise()
+        check_training(inner, synthetic, self._step_on)
+
+    @property
+    def layout(self) -> AdapterLayout:
+        """The adapter's tensors."""
+        return self._inner.layout
+
+    def train(
+        self, start: Start, trains: Sequence[str], examples: Sequence[Example], round_number: int, seed: bytes
+    ) -> Trained:
+        """See Trainer. Neither loss nor rows are told: NaN and 0. `seed` decides nothing that is secret."""
+        parameters = self._inner.prepare(start.tensors, trains, seed)
+        optimizer = self._inner.optimizer(list(parameters.values()))
+        for step in range(self._event.steps):
+            self._inner.set_step_size(optimizer, round_number, step / self._event.steps)
+            rows = poisson_sample(len(examples), self._event.sampling_rate)
+            self._set_gradients(parameters, [examples[row] for row in rows])
+            if start.gradient_term is not None:
+                add_gradients(parameters, start.gradient_term)
+            optimizer.step()
+        self._inner.model.eval()
+        return Trained(lora.read(self._inner.model), float("nan"), 0)
+
+    def evaluate(self, tensors: Tensors, examples: Sequence[Example]) -> dict[str, Counts]:
+        """See Trainer. The counts are exact: for public examples only."""
+        return self._inner.evaluate(tensors, examples)
+
+    def _step_on(self, parameters: Mapping[str, nn.Parameter], batch: Sequence[Example]) -> None:
+        """One whole step on a batch that is no secret."""
+        optimizer = self._inner.optimizer(list(parameters.values()))
+        self._set_gradients(parameters, batch)
+        optimizer.step()
+
+    def _set_gradients(self, parameters: Mapping[str, nn.Parameter], batch: Sequence[Example]) -> None:
+        """(Σ clipped gradients + noise) / expected batch, as the parameters' gradients."""
+        total = self._clipped_sum(parameters, batch)
+        deviation = self._event.noise_multiplier * self._settings.clipping_norm
+        total += torch.from_numpy(self._noise.float64(total.numel(), deviation))
+        total /= self._settings.expected_batch
+        start = 0
+        for parameter in parameters.values():
+            part = total[start : start + parameter.numel()].reshape(parameter.shape)
+            parameter.grad = part.to(parameter)
+            start += parameter.numel()
+
+    def _clipped_sum(self, parameters: Mapping[str, nn.Parameter], batch: Sequence[Example]) -> torch.Tensor:
+        """See `clipped_sum`; rows of like length go through the model together. Zeros for no rows."""
+        total = torch.zeros(sum(p.numel() for p in parameters.values()), dtype=torch.float64)
+        gradients = PerExampleGradients(self._inner.model, parameters)
+        with gradients.recording():
+            for rows in sorted_batches([len(example.tokens) for example in batch], self._microbatch):
+                losses = self._inner.losses([batch[row] for row in rows])
+                total += clipped_sum(gradients.of(losses), parameters, self._settings.clipping_norm)
+        return total

@@ -1,0 +1,80 @@
+"""The test before every private start: the gradients are right, and training reaches every tensor.
+
+A model whose adapter silently does not train would spend its budget on nothing (Opacus, issue 820), and
+a wrong gradient by example would be clipped wrongly, which breaks the promise.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from sealora.client.per_example import PerExampleGradients
+from sealora.client.torch_trainer import TorchTrainer
+from sealora.models.adapter import AdapterLayout, Array
+from sealora.models.task import Example, Task
+from sealora.protocol.errors import RunError
+
+TOLERANCE = 1e-5
+"""Largest difference between gradients by example and looped ones, relative to the looped ones."""
+LENGTHS = (3, 7, 7, 12)
+"""Tokens of the synthetic examples, at most: some are padded."""
+
+Parameters = Mapping[str, nn.Parameter]
+Step = Callable[[Parameters, Sequence[Example]], None]
+
+
+def synthetic_examples(task: Task, vocabulary: int) -> list[Example]:
+    """A few rows of tokens that mean nothing, with the task's labels in turn."""
+    generator = np.random.default_rng(0)
+    labels = task.settings.labels
+    return [
+        Example(
+            tuple(generator.integers(vocabulary // 2, vocabulary, min(length, task.settings.max_length))),
+            task.label(labels[number % len(labels)]),
+        )
+        for number, length in enumerate(LENGTHS)
+    ]
+
+
+def check_training(trainer: TorchTrainer, examples: Sequence[Example], step: Step) -> None:
+    """Raises RunError unless gradients by example are right and a step moves every tensor."""
+    names = [spec.name for spec in trainer.layout.of_kind("shared", "personal")]
+    parameters = trainer.prepare(_start(trainer.layout), names, bytes(32))
+    _check_gradients(trainer, parameters, examples)
+    before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    step(parameters, examples)
+    still = [name for name, parameter in parameters.items() if torch.equal(parameter, before[name])]
+    if still:
+        raise RunError(f"the private self-test failed: a step does not move {still[0]}.", _REMEDY)
+    for parameter in parameters.values():
+        parameter.grad = None
+
+
+_REMEDY = "Nothing was released; choose another model or other lora.target_modules."
+
+
+def _check_gradients(trainer: TorchTrainer, parameters: Parameters, examples: Sequence[Example]) -> None:
+    gradients = PerExampleGradients(trainer.model, parameters)
+    with gradients.recording():
+        found = gradients.of(trainer.losses(examples))
+    dead = sorted(name for name in parameters if name not in found or not found[name].any())
+    if dead:
+        raise RunError(f"the private self-test failed: {dead[0]} has no gradient.", _REMEDY)
+    for number, example in enumerate(examples):
+        loss = trainer.losses([example]).sum()
+        looped = torch.autograd.grad(loss, list(parameters.values()))
+        mine = torch.cat([found[name][number].reshape(-1) for name in parameters])
+        true = torch.cat([gradient.reshape(-1) for gradient in looped])
+        if not torch.linalg.vector_norm(mine - true) <= TOLERANCE * torch.linalg.vector_norm(true):
+            raise RunError(
+                "the private self-test failed: gradients by example are not those of single examples.",
+                _REMEDY,
+            )
+
+
+def _start(layout: AdapterLayout) -> dict[str, Array]:
+    """An adapter none of whose tensors is zero, so that a gradient reaches each of them."""
+    generator = np.random.default_rng(1)
+    return {spec.name: generator.normal(0, 0.05, spec.shape).astype(np.float32) for spec in layout.specs}

@@ -1,0 +1,70 @@
+"""What a privacy guarantee will cost: ε by round, rounds that the budget affords, noise against signal."""
+
+import math
+from dataclasses import dataclass
+
+from sealora.plan.settings import PlanSettings
+from sealora.privacy.calibration import affordable_rounds
+from sealora.privacy.schedule import Schedule, schedule
+
+DROWNED = 10.0
+"""Noise over signal in one step above which nothing is likely to be learnt."""
+
+
+@dataclass(frozen=True)
+class PrivacyForecast:
+    """The account of a site that takes part in every round, each at its first attempt."""
+
+    noise_multiplier: float
+    steps_per_round: int
+    epsilon_first_round: float
+    epsilon_total: float
+    """ε of all rounds of the plan."""
+    delta: float
+    budget: float
+    affordable_rounds: int
+    """Rounds that the budget pays for, at most those of the plan."""
+    noise_to_signal: float
+    """Norm of the noise in one step, averaged over the sites, over the largest signal it can carry."""
+    verdict: str
+    """What that means, in a sentence."""
+
+
+def plan_schedule(plan: PlanSettings) -> Schedule:
+    """The releases that the plan's promise allows. Raises RefusedError if no noise meets the budget."""
+    return schedule(plan.privacy, plan.training.epochs, plan.rounds.count)
+
+
+def privacy_forecast(plan: PlanSettings, values: int, sites: int) -> PrivacyForecast | None:
+    """The account for that many trained values and sites; None without a guarantee."""
+    if not plan.privacy.private:
+        return None
+    planned = plan_schedule(plan)
+    ratio = noise_to_signal(planned.noise_multiplier, values, plan.privacy.expected_batch, sites)
+    affordable = affordable_rounds(
+        planned.round_event, planned.budget, planned.accountant, most=planned.rounds
+    )
+    return PrivacyForecast(
+        noise_multiplier=planned.noise_multiplier,
+        steps_per_round=planned.round_event.steps,
+        epsilon_first_round=planned.epsilon(1),
+        epsilon_total=planned.epsilon(planned.rounds),
+        delta=planned.budget.delta,
+        budget=planned.budget.epsilon,
+        affordable_rounds=affordable,
+        noise_to_signal=ratio,
+        verdict=_verdict(ratio),
+    )
+
+
+def noise_to_signal(noise_multiplier: float, values: int, expected_batch: float, sites: int) -> float:
+    """z·√d / (B·√n): the noise z·C·√d against a batch B of gradients of norm C that all agree, n sites."""
+    return noise_multiplier * math.sqrt(values / sites) / expected_batch
+
+
+def _verdict(ratio: float) -> str:
+    if ratio >= DROWNED:
+        return "It will not learn: enlarge the batches, train fewer values, or raise the budget."
+    if ratio >= 1:
+        return "Each step is mostly noise: expect to need many steps, and a small learning_rate."
+    return "The signal of a step can stand out of its noise."

@@ -1,0 +1,87 @@
+"""[privacy]: a plan that would break its own promise is refused; doubtful ones are told."""
+
+import pytest
+
+from sealora.plan.loader import Plan
+from sealora.protocol.errors import PlanError
+
+PRIVATE = """\
+schema = 1
+model.name = "m"
+task.labels = ["a", "b"]
+strategy.weighting = "uniform"
+data.drop_duplicates = false
+
+[privacy]
+guarantee = "record"
+epsilon = 8.0
+delta = 1e-5
+sampling_rate = 0.1
+expected_batch = 32
+"""
+BASE = Plan.from_text(PRIVATE)
+
+
+def test_a_sound_promise_has_no_warnings():
+    assert BASE.warnings == ()
+    assert BASE.privacy.private
+    assert BASE.privacy.nominal_rows == pytest.approx(320)
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "words"),
+    [
+        ({"strategy": {"weighting": "examples"}}, "strategy.weighting", "number of rows. Write weighting"),
+        ({"data": {"drop_duplicates": True}}, "data.drop_duplicates", "Write drop_duplicates = false"),
+        ({"lora": {"dropout": 0.1}}, "lora.dropout", "Write dropout = 0.0"),
+        ({"model": {"dtype": "bfloat16"}}, "model.dtype", 'Write "float32"'),
+        ({"privacy": {"epsilon": 0.0}}, "privacy.epsilon", "Write epsilon"),
+        ({"privacy": {"delta": 0.0}}, "privacy.delta", "Write a tenth"),
+        ({"privacy": {"sampling_rate": 0.0}}, "privacy.sampling_rate", "Write the share"),
+        ({"privacy": {"expected_batch": 0.0}}, "privacy.expected_batch", "publicly known"),
+        ({"privacy": {"noise_multiplier": 1e-4}}, "privacy.noise_multiplier", "calibrated from the budget"),
+        ({"privacy": {"metrics": "public"}}, "privacy.metrics", "Name one in public_holdout"),
+    ],
+)
+def test_broken_promises(change, key, words):
+    with pytest.raises(PlanError) as caught:
+        BASE.replace(**change)
+    (line,) = str(caught.value).split("\n")
+    assert line.startswith(f"plan: {key}: ")
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "words"),
+    [
+        (
+            {"privacy": {"delta": 0.01}},
+            "privacy.delta",
+            "large for the 320 rows of a site. Use at most 0.0003.",
+        ),
+        ({"data": {"rows": 800_000}}, "privacy.delta", "large for the 100,000 rows"),
+        ({"data": {"rows": 200}}, "privacy.expected_batch", "will hold about 2.5 rows"),
+        ({"training": {"batch_size": 8}}, "training.batch_size", "privacy.sampling_rate decides"),
+        ({"training": {"max_gradient_norm": 0.0}}, "training.max_gradient_norm", "clipping_norm decides"),
+        ({"data": {"test_fraction": 0.1}}, "data.test_fraction", "all rows train"),
+        ({"privacy": {"public_holdout": "x.csv"}}, "privacy.public_holdout", 'without metrics = "public"'),
+    ],
+)
+def test_doubtful_promises(change, key, words):
+    lines = BASE.replace(**change).warnings
+    assert any(line.startswith(f"plan: {key}: ") and words in line for line in lines), lines
+
+
+def test_keys_without_a_guarantee_have_no_effect():
+    lines = BASE.replace(privacy={"guarantee": "none"}).warnings
+    found = {line.split(": ")[1] for line in lines}
+    assert found == {f"privacy.{key}" for key in ("epsilon", "delta", "sampling_rate", "expected_batch")}
+
+
+def test_any_microbatch_is_fine_where_batches_are_secret():
+    assert BASE.replace(training={"microbatch_size": 7}).warnings == ()
+
+
+def test_where_the_public_table_lies_is_not_hashed():
+    public = BASE.replace(privacy={"metrics": "public", "public_holdout": "a.csv"})
+    assert public.hash == public.replace(privacy={"public_holdout": "b.csv"}).hash != BASE.hash

@@ -1,0 +1,50 @@
+"""The forecast of a guarantee: ε, affordable rounds, and noise against signal."""
+
+import pytest
+
+from sealora.plan.loader import Plan
+from sealora.plan.privacy_forecast import noise_to_signal, privacy_forecast
+
+PLAN = Plan.from_text("""\
+schema = 1
+model.name = "m"
+task.labels = ["a", "b"]
+strategy.weighting = "uniform"
+data.drop_duplicates = false
+rounds.count = 10
+
+[privacy]
+guarantee = "record"
+epsilon = 8.1
+delta = 1e-6
+sampling_rate = 0.1
+expected_batch = 32
+steps_per_round = 10
+noise_multiplier = 1.0
+""")
+
+
+def test_the_account_of_a_plan():
+    found = privacy_forecast(PLAN, 10_000, 4)
+    # Reference of an independent accountant: σ = 1, q = 0.1, T = 100, δ = 1e-6.
+    assert found.epsilon_total == pytest.approx(8.0586, abs=2e-3)
+    assert 0 < found.epsilon_first_round < found.epsilon_total
+    assert found.affordable_rounds == 10
+    assert found.noise_to_signal == pytest.approx(100 / 32 / 2)
+    assert "mostly noise" in found.verdict
+
+
+def test_a_budget_that_ends_early_is_told():
+    found = privacy_forecast(PLAN.replace(privacy={"epsilon": 5.0}), 100, 4)
+    assert 0 < found.affordable_rounds < 10
+    assert found.epsilon_total > 5
+    assert "stand out" in found.verdict
+
+
+def test_hopeless_noise_is_called_so():
+    assert noise_to_signal(1.0, 10**6, 10.0, 100) == pytest.approx(10)
+    assert "will not learn" in privacy_forecast(PLAN, 10**8, 4).verdict
+
+
+def test_without_a_guarantee_there_is_no_account():
+    assert privacy_forecast(PLAN.replace(privacy={"guarantee": "none"}), 100, 4) is None
