@@ -19,6 +19,7 @@ from sealora.models.task import Counts, Example, Task, load_task
 from sealora.plan.loader import Plan
 from sealora.plan.privacy_forecast import plan_schedule
 from sealora.plan.workers import simulated_workers
+from sealora.protocol.errors import PlanError
 from sealora.server.sessions import Sessions
 from sealora.simulation.identities import make_identities
 from sealora.simulation.partition import partition
@@ -73,6 +74,11 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
     tell("Reading the data")
     table = draw_rows(read_table(plan.data), plan.data.rows, plan.seed)
     shares = partition(table, plan.simulation, plan.data.label_column, plan.seed)
+    if plan.cohort.size > len(shares):
+        raise PlanError(
+            f"cohort.size is {plan.cohort.size}, but only {len(shares)} sites are simulated.",
+            "Raise simulation.sites, or lower cohort.size.",
+        )
     tell(f"Loading the model {plan.model.name}")
     base = load_base(plan.model, task)
     private = plan.privacy.private

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 import sealora
-from sealora.protocol.errors import DataError, UsageError
+from sealora.protocol.errors import DataError, PlanError, UsageError
 from sealora.server.store import CheckpointStore
 from sealora.simulation.faults import Faults
 
@@ -237,6 +237,12 @@ def test_an_empty_site_stops_the_run_before_it_starts(tiny, tmp_path):
     with pytest.raises(DataError) as caught:
         sealora.simulate(plan, tmp_path / "run")
     assert str(caught.value).startswith("empty: none of 20 rows can be used (empty text: 20).")
+
+
+def test_a_cohort_larger_than_the_simulation_is_refused(tiny, tmp_path):
+    plan = tiny.plan(tmp_path, ("[simulation]\nsites = 5", "[cohort]\nsize = 10"))
+    with pytest.raises(PlanError, match="cohort.size is 10, but only 8 sites are simulated"):
+        sealora.simulate(plan, tmp_path / "run")
 
 
 def test_sites_drawn_for_a_round_and_all_of_them_measured(tiny, tmp_path):
