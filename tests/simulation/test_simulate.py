@@ -241,7 +241,7 @@ def test_an_empty_site_stops_the_run_before_it_starts(tiny, tmp_path):
 
 def test_a_cohort_larger_than_the_simulation_is_refused(tiny, tmp_path):
     plan = tiny.plan(tmp_path, ("[simulation]\nsites = 5", "[cohort]\nsize = 10"))
-    with pytest.raises(PlanError, match="cohort.size is 10, but only 8 sites are simulated"):
+    with pytest.raises(PlanError, match=r"cohort\.size is 10, but only 8 sites are simulated"):
         sealora.simulate(plan, tmp_path / "run")
 
 
