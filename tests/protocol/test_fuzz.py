@@ -437,6 +437,7 @@ def test_nothing_but_a_protocol_error_escapes_longer(by_name: dict[str, Target],
     assert sum(refused(target, mutated(rng, target)) for _ in range(10 * SHORT)) > SHORT
 
 
+@pytest.mark.slow
 @given(raw=st.binary(max_size=300), name=st.sampled_from(NAMES))
 @settings(deadline=None, max_examples=100)
 def test_arbitrary_bytes_are_refused_or_read(by_name: dict[str, Target], raw: bytes, name: str) -> None:
