@@ -35,6 +35,7 @@ from sealora.plan.settings import PlanSettings
 from sealora.simulation.run_folder import RunFolder
 from sealora.strategies.strategy import Part, Payload
 
+BATCH = 16
 EIGHT_BIT_RANGE = 0.074
 CODECS: dict[str, dict[str, Any]] = {
     "bits8": {"value_bits": 8, "range": EIGHT_BIT_RANGE},
@@ -122,7 +123,9 @@ def main() -> None:
     chosen = options()
     print(machine(), flush=True)
     rows, rounds, epochs = (300, 1, 1) if chosen.quick else (1200, 3, 4)
-    plan = load(EXAMPLE).replace(data={"rows": rows}, rounds={"count": rounds}, training={"epochs": epochs})
+    plan = load(EXAMPLE).replace(
+        data={"rows": rows}, rounds={"count": rounds}, training={"epochs": epochs, "batch_size": BATCH}
+    )
     console = Console(stderr=True)
     if chosen.probe:
         peaks = largest_coordinates(plan.replace(seed=PROBED_SEED, codec={"value_bits": 32}), console)

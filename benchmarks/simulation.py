@@ -46,6 +46,7 @@ QUIET = {
 OURS = "import sys, sealora; sealora.simulate(sys.argv[1], sys.argv[2])"
 THEIRS = "import flower_app; flower_app.run()"
 MEGABYTE = 1e6
+BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,9 @@ def main() -> None:
     print(machine(), flush=True)
     # A constant step size, because Trainer's schedules would start anew in each of Flower's calls.
     plan = load(EXAMPLE).replace(
-        data={"rows": chosen.rows}, rounds={"count": chosen.rounds}, training={"schedule": "constant"}
+        data={"rows": chosen.rows},
+        rounds={"count": chosen.rounds},
+        training={"schedule": "constant", "batch_size": BATCH},
     )
     with tempfile.TemporaryDirectory(prefix="sealora-") as name:
         folder = Path(name)

@@ -43,6 +43,7 @@ from sealora.protocol.keystream import derive_key
 from sealora.strategies.strategy import Start
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "sentiment" / "plan.toml"
+BATCH = 16
 VARIANTS: dict[str, dict[str, Any]] = {
     "dynamic": {"padding": "longest", "sampling": "random"},
     "max_length": {"padding": "max_length", "sampling": "random"},
@@ -225,7 +226,8 @@ def main() -> None:
     # All reviews, half of them held out: the accuracy of few rows says little.
     data = {"rows": 0, "test_fraction": 0.5}
     plan = example.replace(
-        data=data, training={"threads": chosen.threads, "epochs": 1, "schedule": "constant"}
+        data=data,
+        training={"threads": chosen.threads, "epochs": 1, "schedule": "constant", "batch_size": BATCH},
     )
     task = load_task(plan.task)
     with tempfile.TemporaryDirectory() as folder:
