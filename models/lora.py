@@ -47,9 +47,13 @@ def attach(model: nn.Module, settings: LoraSettings, head: str) -> PeftModel:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return get_peft_model(model, config)
+            adapted = get_peft_model(model, config)
     except ValueError as error:
         raise ModelError(f"peft cannot adapt {sorted(targets)}: {str(error).splitlines()[0]}") from None
+    for parameter in parameters_of(adapted).values():
+        # peft leaves the head in the base's format, and half precision would lose its small steps.
+        parameter.data = parameter.data.float()
+    return adapted
 
 
 def find_targets(model: nn.Module) -> tuple[str, ...]:

@@ -37,8 +37,8 @@ def examples(count=40, seed=0):
 def make(tiny_model):
     """Trainers with given settings, each on a base of its own."""
 
-    def build(lora=None, rounds=1, **settings):
-        base = load_base(ModelSettings(name=str(tiny_model), device="cpu"), TASK)
+    def build(lora=None, rounds=1, dtype="auto", **settings):
+        base = load_base(ModelSettings(name=str(tiny_model), device="cpu", dtype=dtype), TASK)
         return TorchTrainer(
             base,
             TASK,
@@ -262,3 +262,11 @@ def test_nothing_to_count(make):
 def test_threads_are_the_plans(make):
     make(threads=1)
     assert torch.get_num_threads() == 1
+
+
+def test_half_precision_keeps_small_steps(make):
+    """A step far below the resolution of bfloat16 still moves every tensor."""
+    trainer = make(dtype="bfloat16", learning_rate=1e-6)
+    trained = train(trainer).tensors
+    initial = initial_adapter(trainer.layout, 0).tensors
+    assert all((trained[name] != initial[name]).any() for name in names(trainer, "head"))

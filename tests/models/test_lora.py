@@ -198,3 +198,11 @@ def test_an_unknown_architecture_is_adapted_by_its_layers_names():
     assert lora.find_targets(Layer("q_proj", "k_proj", "v_proj")) == ("q_proj", "v_proj")
     with pytest.raises(ModelError, match=r"Set lora\.target_modules to some of: left, right"):
         lora.find_targets(Layer("left", "right"))
+
+
+def test_the_adapter_and_head_are_float32_on_a_half_precision_base(name):
+    model = lora.attach(fresh(name).bfloat16(), LoraSettings(rank=2), "sequence_classification")
+    assert {parameter.dtype for parameter in lora.parameters_of(model).values()} == {torch.float32}
+    assert {tensor.dtype for tensor in lora.frozen_tensors(model) if tensor.is_floating_point()} >= {
+        torch.bfloat16
+    }
