@@ -1,6 +1,8 @@
 """From a trained adapter to the words that a site adds to the sum: clip, weight, encode."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +24,16 @@ def contribution(
     parts: tuple[Part, ...],
     upload: Payload,
     trained: Trained,
-    training_rows: int,
+    counted_rows: int,
     metrics: Mapping[str, Counts],
     rounding: Keystream,
 ) -> Words:
-    """Encode one site's upload with its weight, its training loss and its metric sums.
+    """Encode one site's upload with its weight by `counted_rows`, its training loss and its metric sums.
 
     With a privacy guarantee, the upload and its weight (the same for all) are all that is encoded.
     Raises RunError if the upload holds NaN or infinity: the site refuses its own update.
     """
-    weight = site_weight(plan, training_rows)
+    weight = site_weight(plan, counted_rows)
     vectors, clipped = clip(plan, parts, upload, weight / weight_units(plan))
     updates = {names.UPDATE + name: vector for name, vector in vectors.items()}
     weights = {names.WEIGHT: np.array([weight])}
@@ -43,6 +45,19 @@ def contribution(
         names.TRAIN_ROWS: np.array([trained.rows]),
     }
     return layout.encode({**updates, **weights, **figures, **metric_segments(metrics)}, rounding)
+
+
+def counted_rows(plan: PlanSettings, targets: Sequence[Any]) -> int:
+    """The rows that decide a site's weight.
+
+    "contrasting" counts those outside the largest class, times K / (K − 1): all rows where K classes are
+    equally frequent, none where there is one class only.
+    """
+    if plan.strategy.weighting != "contrasting":
+        return len(targets)
+    classes = len(plan.task.labels)
+    outside = len(targets) - max(Counter(targets).values(), default=0)
+    return outside * classes // (classes - 1)
 
 
 def metric_segments(metrics: Mapping[str, Counts]) -> dict[str, NDArray[np.generic]]:

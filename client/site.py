@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sealora.client.contribution import contribution, metric_segments, rounding_key
+from sealora.client.contribution import contribution, counted_rows, metric_segments, rounding_key
 from sealora.client.memory import SiteMemory
 from sealora.client.purse import Purse
 from sealora.client.trainer import Trainer
@@ -128,9 +128,8 @@ class Site:
         _require_parts(parts, upload)
         self.memory.prepare(header.round, header.attempt, kept)
         rounding = rounding_key(contract.plan.seed, self.name, header.round)
-        return contribution(
-            contract.plan, layout, parts, upload, trained, len(self.data.train), metrics, rounding
-        )
+        rows = counted_rows(contract.plan, [example.target for example in self.data.train])
+        return contribution(contract.plan, layout, parts, upload, trained, rows, metrics, rounding)
 
     def _evaluate(self, header: Header, broadcast: Broadcast) -> Words:
         contract = self.contract

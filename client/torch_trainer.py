@@ -39,6 +39,7 @@ class TorchTrainer:
         self._settings = settings
         self._rounds = rounds
         self._stopped = threading.Event()
+        self._class_bias: torch.Tensor | None = None
         self._adopt(lora.attach(base.model, lora_settings, task.head).to(base.device))
         torch.set_num_threads(settings.threads)
 
@@ -69,6 +70,7 @@ class TorchTrainer:
     ) -> Trained:
         """See Trainer. `seed` (32 bytes) decides the order of the rows and any dropout."""
         trained = self.prepare(start.tensors, trains, seed)
+        self._class_bias = self._bias_of(examples)
         optimizer = self.optimizer(list(trained.values()))
         generator = np.random.default_rng(list(seed))
         total, rows = torch.zeros((), dtype=torch.float64), 0
@@ -136,10 +138,18 @@ class TorchTrainer:
             group["lr"] = learning_rate(self._settings, (round_number - 1 + share) / self._rounds)
 
     def losses(self, examples: Sequence[Example]) -> torch.Tensor:
-        """The loss of each example, shape (examples,), with its graph."""
+        """The training loss of each example, shape (examples,), with its graph."""
         logits = self._forward(examples)
+        if self._class_bias is not None:
+            logits = logits.float() + self._class_bias
         targets = self._task.target_tensor([e.target for e in examples], logits.shape[1])
         return self._task.losses(logits, targets.to(logits.device))
+
+    def _bias_of(self, examples: Sequence[Example]) -> torch.Tensor | None:
+        strength = self._settings.label_calibration
+        if not strength:
+            return None
+        return strength * self._task.class_bias([e.target for e in examples]).to(self._base.device)
 
     def _epochs(self, examples: Sequence[Example], generator: np.random.Generator) -> Iterator[list[int]]:
         lengths = [len(example.tokens) for example in examples]

@@ -61,6 +61,23 @@ class Classification:
             return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
         return functional.cross_entropy(logits, targets, reduction="none")
 
+    def class_bias(self, targets: Sequence[Any]) -> torch.Tensor:
+        """log p of each class, or its log odds if multi-label, with one row added to every count.
+
+        Added to the logits in training, it leaves to the model what the frequencies do not explain (Menon
+        et al. 2021, arXiv 2007.07314, equation 10; across sites: FedLC, Zhang et al. 2022, ICML).
+        """
+        counts = self._frequencies(targets)
+        others = len(targets) - counts if self.settings.multi_label else sum(counts) + self.classes - 1
+        return torch.from_numpy(np.log(counts + 1) - np.log(others + 1)).float()
+
+    def _frequencies(self, targets: Sequence[Any]) -> NDArray[np.int64]:
+        """Rows of each class, shape (K,)."""
+        if self.settings.multi_label:
+            return np.array(targets, dtype=np.int64).reshape(-1, self.classes).sum(axis=0)
+        counts: NDArray[np.int64] = np.bincount(np.array(targets, dtype=np.int64), minlength=self.classes)
+        return counts
+
     def sums(self) -> tuple[SumSpec, ...]:
         """Loss, rows, correct rows, a table of decisions, and the score histograms."""
         table = self.classes * (4 if self.settings.multi_label else self.classes)

@@ -96,6 +96,9 @@ class TrainingSettings(Settings):
     """Share of the run's steps over which the step size rises from zero."""
     max_gradient_norm: Annotated[float, Field(ge=0)] = 1.0
     """Gradients with a larger L2 norm are scaled down to it; 0 switches that off."""
+    label_calibration: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Strength τ with which training discounts how frequent each class is at its site; 0 switches that off.
+    For sites whose classes are shared out unequally."""
     threads: PositiveInt = 1
     """CPU threads of one site's training; fixed by the plan because it decides the rounding. A simulation
     trains several sites at once instead (`simulation.workers`)."""

@@ -74,6 +74,12 @@ class Task(Metrics, Protocol):
     def losses(self, logits: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
         """Loss of each row, shape (batch,), float32; training minimises their mean."""
 
+    def class_bias(self, targets: Sequence[Any]) -> "torch.Tensor":
+        """What the classes' frequencies among a site's targets alone add to logits, shape (K,), float32.
+
+        Raises PlanError for a task without classes.
+        """
+
     def count(self, logits: "torch.Tensor", targets: "torch.Tensor") -> dict[str, Counts]:
         """One batch's contribution to the sum vector, by part."""
 

@@ -96,6 +96,21 @@ def microbatch(plan: PlanSettings) -> Iterator[Problem]:
         )
 
 
+def class_frequencies(plan: PlanSettings) -> Iterator[Problem]:
+    """What depends on how frequent classes are needs classes, and weights need one class for each text."""
+    one_class = plan.task.name == "classification" and not plan.task.multi_label
+    if plan.strategy.weighting == "contrasting" and not one_class:
+        yield Problem(
+            ("strategy", "weighting"),
+            "compares classes, of which each text must have one.",
+            'Write weighting = "examples".',
+        )
+    if plan.training.label_calibration and plan.task.name != "classification":
+        yield Problem(
+            ("training", "label_calibration"), "needs a classification.", "Write label_calibration = 0.0."
+        )
+
+
 def momentum(plan: PlanSettings) -> Iterator[Problem]:
     """AdamW has its own moments."""
     if plan.training.optimizer == "adamw" and plan.training.momentum:
@@ -244,6 +259,7 @@ ERRORS: tuple[Check, ...] = (
     label_map,
     columns,
     microbatch,
+    class_frequencies,
     momentum,
     target_modules,
     partition,

@@ -50,9 +50,9 @@ def payload_layout(
 
 def weight_units(plan: PlanSettings) -> int:
     """The integer that stands for a weight of 1: the cap on rows, or 1 if all sites count the same."""
-    return plan.strategy.weight_cap if plan.strategy.weighting == "examples" else 1
+    return 1 if plan.strategy.weighting == "uniform" else plan.strategy.weight_cap
 
 
 def site_weight(plan: PlanSettings, rows: int) -> int:
-    """A site's weight in units of `weight_units`: its training rows up to the cap, or 1."""
-    return min(rows, plan.strategy.weight_cap) if plan.strategy.weighting == "examples" else 1
+    """A site's weight in units of `weight_units`: the rows that count, from 1 up to the cap, or 1."""
+    return min(max(rows, 1), weight_units(plan))

@@ -58,6 +58,12 @@ def false_claims(plan: PlanSettings) -> Iterator[Problem]:
             "whether a row is used would depend on other rows, so one row could change two.",
             "Write drop_duplicates = false, and remove repeated rows before.",
         )
+    if plan.training.label_calibration:
+        yield Problem(
+            ("training", "label_calibration"),
+            "makes the gradient of each row depend on the labels of the others.",
+            "Write label_calibration = 0.0.",
+        )
     if plan.lora.dropout:
         yield Problem(
             ("lora", "dropout"), "is not supported with record-level privacy.", "Write dropout = 0.0."

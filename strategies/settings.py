@@ -12,8 +12,9 @@ class StrategySettings(Settings):
 
     name: str = "fedavg"
     """A registered strategy."""
-    weighting: Literal["examples", "uniform"] = "examples"
-    """Whether a site counts by its training rows or every site counts the same."""
+    weighting: Literal["examples", "contrasting", "uniform"] = "examples"
+    """Whether a site counts by its training rows, by those outside its largest class (so that a site with
+    one class only hardly counts), or as every other."""
     weight_cap: PositiveInt = 1000
     """Training rows beyond which a site's weight grows no more; bounds what one site can do."""
     server_learning_rate: Annotated[float, Field(gt=0, le=10)] = 1.0

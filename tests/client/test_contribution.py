@@ -6,8 +6,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from sealora.client.contribution import clip, contribution, rounding_key
+from sealora.client.contribution import clip, contribution, counted_rows, rounding_key
 from sealora.client.trainer import Trained
+from sealora.models.settings import TaskSettings
 from sealora.plan import payload as names
 from sealora.plan.payload import payload_layout, site_weight, weight_units
 from sealora.protocol.codec import Layout, Segment
@@ -102,6 +103,27 @@ def test_an_update_that_is_not_finite_is_refused(bad):
 def test_weights(weighting, cap, rows, weight, units):
     settings = toy_plan(strategy=StrategySettings(weighting=weighting, weight_cap=cap))
     assert (site_weight(settings, rows), weight_units(settings)) == (weight, units)
+
+
+@pytest.mark.parametrize(
+    ("targets", "labels", "rows"),
+    [
+        ([0] * 5 + [1] * 5, "ab", 10),
+        ([0] * 9 + [1], "ab", 2),
+        ([1] * 7, "ab", 0),
+        ([], "ab", 0),
+        ([0, 0, 1, 1, 2, 2], "abc", 6),
+        ([0, 0, 0, 0, 1, 2], "abc", 3),
+        ([0, 1], "abc", 1),
+    ],
+)
+def test_rows_that_contrast_classes(targets, labels, rows):
+    settings = toy_plan(
+        task=TaskSettings(labels=tuple(labels)), strategy=StrategySettings(weighting="contrasting")
+    )
+    assert counted_rows(settings, targets) == rows
+    assert counted_rows(toy_plan(), targets) == len(targets)
+    assert site_weight(settings, rows) == max(rows, 1)
 
 
 def encoded(settings, update, rows=40, loss=12.5):

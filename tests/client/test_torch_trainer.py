@@ -270,3 +270,16 @@ def test_half_precision_keeps_small_steps(make):
     trained = train(trainer).tensors
     initial = initial_adapter(trainer.layout, 0).tensors
     assert all((trained[name] != initial[name]).any() for name in names(trainer, "head"))
+
+
+def test_calibration_discounts_the_classes_of_the_site(make):
+    """Texts that say nothing teach the head the frequencies of the classes, unless these are discounted."""
+    rows = [Example((2, 15, 3), int(number % 10 == 0)) for number in range(40)]
+
+    def preference(**settings):
+        trainer = make(epochs=5, **settings)
+        first, second = trainer.predict(train(trainer, rows=rows).tensors, rows[:1])[0]["scores"].values()
+        return np.log(first / second)
+
+    assert preference() > 1
+    assert abs(preference(label_calibration=1.0)) < 0.5

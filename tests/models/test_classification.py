@@ -166,6 +166,23 @@ def test_targets_become_tensors():
     assert task(2, True).target_tensor([(0, 1)], 7).dtype == torch.float32
 
 
+def test_the_bias_of_classes_is_that_of_their_frequencies():
+    shares = task(3).class_bias([0, 0, 0, 2]).exp()
+    assert shares.tolist() == pytest.approx([4 / 7, 1 / 7, 2 / 7])
+    odds = task(2, multi_label=True).class_bias([(1, 0), (1, 1), (0, 0)]).exp()
+    assert odds.tolist() == pytest.approx([3 / 2, 2 / 3])
+    assert task(2).class_bias([]).exp().tolist() == pytest.approx([1 / 2, 1 / 2])
+
+
+def test_with_the_bias_added_frequencies_alone_are_nothing_to_learn():
+    """Logits of zero are then the best that a model can do that sees no difference between the texts."""
+    targets = [0] * 30 + [1] * 10
+    ours, logits = task(2), torch.zeros(1, 2, requires_grad=True)
+    rows = logits.expand(40, 2) + ours.class_bias(targets)
+    ours.losses(rows, ours.target_tensor(targets, 1)).mean().backward()
+    assert logits.grad.abs().max() < 0.02
+
+
 def test_predictions_name_labels_and_scores():
     logits = torch.tensor([[0.0, 2.0, 0.0], [5.0, 0.0, 0.0]])
     first, second = task(3).predict(logits)

@@ -33,6 +33,8 @@ def test_a_sound_promise_has_no_warnings():
     [
         ({"strategy": {"weighting": "examples"}}, "strategy.weighting", "number of rows. Write weighting"),
         ({"data": {"drop_duplicates": True}}, "data.drop_duplicates", "Write drop_duplicates = false"),
+        ({"strategy": {"weighting": "contrasting"}}, "strategy.weighting", "number of rows. Write weighting"),
+        ({"training": {"label_calibration": 1.0}}, "training.label_calibration", "labels of the others"),
         ({"lora": {"dropout": 0.1}}, "lora.dropout", "Write dropout = 0.0"),
         ({"model": {"dtype": "bfloat16"}}, "model.dtype", 'Write "float32"'),
         ({"privacy": {"epsilon": 0.0}}, "privacy.epsilon", "Write epsilon"),
