@@ -294,7 +294,7 @@ def survives(tiny, folder, rounds, seed, kills):
 
 
 def test_killed_and_resumed(tiny, tmp_path):
-    survives(tiny, tmp_path, rounds=3, seed=random.randrange(10**6), kills=2)
+    survives(tiny, tmp_path, rounds=3, seed=1, kills=2)
 
 
 @pytest.mark.soak
