@@ -124,7 +124,10 @@ def main() -> None:
     print(machine(), flush=True)
     rows, rounds, epochs = (300, 1, 1) if chosen.quick else (1200, 3, 4)
     plan = load(EXAMPLE).replace(
-        data={"rows": rows}, rounds={"count": rounds}, training={"epochs": epochs, "batch_size": BATCH}
+        data={"rows": rows},
+        rounds={"count": rounds},
+        training={"epochs": epochs, "batch_size": BATCH, "label_calibration": 0.0},
+        strategy={"weighting": "examples"},
     )
     console = Console(stderr=True)
     if chosen.probe:

@@ -229,11 +229,13 @@ def options() -> argparse.Namespace:
 def main() -> None:
     chosen = options()
     print(machine(), flush=True)
-    # A constant step size, because Trainer's schedules would start anew in each of Flower's calls.
+    # Only what Trainer and Flower's FedAvg have too, and a constant step size, because Trainer's schedules
+    # would start anew in each of Flower's calls.
     plan = load(EXAMPLE).replace(
         data={"rows": chosen.rows},
         rounds={"count": chosen.rounds},
-        training={"schedule": "constant", "batch_size": BATCH},
+        training={"schedule": "constant", "batch_size": BATCH, "label_calibration": 0.0},
+        strategy={"weighting": "examples"},
     )
     with tempfile.TemporaryDirectory(prefix="sealora-") as name:
         folder = Path(name)

@@ -43,7 +43,7 @@ from sealora.protocol.keystream import derive_key
 from sealora.strategies.strategy import Start
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "sentiment" / "plan.toml"
-BATCH = 16
+TRAINING = {"epochs": 1, "batch_size": 16, "schedule": "constant", "label_calibration": 0.0}
 VARIANTS: dict[str, dict[str, Any]] = {
     "dynamic": {"padding": "longest", "sampling": "random"},
     "max_length": {"padding": "max_length", "sampling": "random"},
@@ -227,7 +227,7 @@ def main() -> None:
     data = {"rows": 0, "test_fraction": 0.5}
     plan = example.replace(
         data=data,
-        training={"threads": chosen.threads, "epochs": 1, "schedule": "constant", "batch_size": BATCH},
+        training={**TRAINING, "threads": chosen.threads},
     )
     task = load_task(plan.task)
     with tempfile.TemporaryDirectory() as folder:
