@@ -8,6 +8,7 @@ import numpy as np
 from sealora.protocol import messages
 from sealora.protocol.codec import Words
 from sealora.protocol.errors import AttemptFailed, ProtocolError
+from sealora.protocol.long_fields import Bytes
 from sealora.protocol.session import Sum
 
 
@@ -49,7 +50,7 @@ class PlainCoordinatorHalf:
         """Nothing follows the opening."""
         return {}
 
-    def receive(self, site: str, message: bytes) -> None:
+    def receive(self, site: str, message: Bytes) -> None:
         """Add one contribution. Raises ProtocolError for a stranger, a repetition or a malformed one."""
         if site not in self._header.cohort or site in self._contributors:
             raise ProtocolError("unexpected", f"{site} is not expected to contribute")

@@ -31,6 +31,7 @@ from sealora.protocol.coordinator_state import PHASES, CoordinatorState
 from sealora.protocol.errors import AttemptFailed, ProtocolError
 from sealora.protocol.graph import shape
 from sealora.protocol.keys import ExchangeKey, verify
+from sealora.protocol.long_fields import Bytes
 from sealora.protocol.masks import apply_masks
 from sealora.protocol.messages import Header
 from sealora.protocol.roster import Roster
@@ -151,7 +152,7 @@ class SecureCoordinatorHalf:
             return self._deliveries(awaited)
         return dict.fromkeys(awaited, secure_messages.request(self._announcement()))
 
-    def receive(self, site: str, message: bytes) -> None:
+    def receive(self, site: str, message: Bytes) -> None:
         """Take a site's answer to the open phase, or its signed abort, after which it is out.
 
         Raises: ProtocolError; but for "unexpected" the site then counts as a culprit.
@@ -229,7 +230,8 @@ class SecureCoordinatorHalf:
         if state.phase == CHECK:
             survivors = state.survivors
             return Survivors(name, survivors, tuple(state.receipts[site] for site in survivors))
-        signers = tuple(sorted(state.statements))
+        # More than t would only have to be verified.
+        signers = tuple(sorted(state.statements))[: self._agreement.threshold]
         return Signers(name, signers, tuple(state.statements[site] for site in signers))
 
     def _needed(self) -> int:
@@ -324,7 +326,7 @@ class SecureCoordinatorHalf:
         self._require_name(release.session)
         self._verify(site, release.signature, RELEASE, release.session, release.shares)
         position = self._position(site)
-        dealers = self._agreement.dealers(position, frozenset(self._state.sharers))
+        dealers = self._agreement.dealers(position, self._state.shares)
         if len(release.shares) != SHARE_BYTES * len(dealers):
             raise ProtocolError("malformed", f"{site} did not release one share for each site")
         self._state.releases[position] = release.shares

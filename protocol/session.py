@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sealora.protocol.codec import Words
+from sealora.protocol.long_fields import Bytes
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class CoordinatorHalf(Protocol):
     def requests(self) -> Mapping[str, bytes]:
         """The messages of the phase that is open, by site; empty in the first and after the last."""
 
-    def receive(self, site: str, message: bytes) -> None:
+    def receive(self, site: str, message: Bytes) -> None:
         """Take a site's answer to the open phase. Raises ProtocolError: the site is a culprit."""
 
     def advance(self) -> None:
