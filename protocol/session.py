@@ -18,6 +18,7 @@ from typing import Protocol
 
 from sealora.protocol.codec import Words
 from sealora.protocol.long_fields import Bytes
+from sealora.protocol.messages import Header
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,16 @@ class CoordinatorHalf(Protocol):
     """The coordinator's half of one attempt."""
 
     @property
+    def header(self) -> Header:
+        """What the attempt is about."""
+
+    @property
     def phase(self) -> str:
         """Name of the open phase: "train" at first."""
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether the open phase must not be given up and lacks answers: its requests are to be repeated."""
 
     @property
     def transcript(self) -> bytes:
@@ -55,8 +64,14 @@ class CoordinatorHalf(Protocol):
     def receive(self, site: str, message: Bytes) -> None:
         """Take a site's answer to the open phase. Raises ProtocolError: the site is a culprit."""
 
+    def leave(self, site: str, reason: str) -> None:
+        """Note that a site has refused: it takes no further part in the attempt."""
+
     def advance(self) -> None:
-        """Close the phase with the answers there are. Raises AttemptFailed below the quorum."""
+        """Close the phase with the answers there are.
+
+        Raises AttemptFailed below the quorum, AttemptPending where the phase must not be given up.
+        """
 
     def result(self) -> Sum:
         """The sum, after the last phase."""

@@ -141,9 +141,7 @@ def test_a_fault_is_refused_and_the_site_is_a_culprit(make_cohort, phase, change
 
 def test_the_words_are_checked_against_the_receipt(make_cohort, monkeypatch):
     """Without the check the site could sign one vector and have another one added."""
-    monkeypatch.setattr(
-        "sealora.protocol.secure_coordinator.words_digest", lambda words: AlwaysEqual(words.tobytes())
-    )
+    monkeypatch.setattr("sealora.protocol.intake.words_digest", lambda words: AlwaysEqual(words.tobytes()))
     cohort = make_cohort(4)
     total = run(cohort, Liar(cohort, MASK, words_with(lambda words: words + np.uint64(1)))).result()
     assert not np.array_equal(total.words, cohort.total(cohort.names))
@@ -281,7 +279,7 @@ def test_unmasking_says_whose_secret_lacks_shares(make_cohort):
     cohort = make_cohort(4)
     opening = cohort.opening()
     coordinator = cohort.run(opening, cohort.coordinator(opening), until=4)
-    state, agreement = coordinator._state, coordinator._agreement
+    state, agreement = coordinator._state, coordinator._state.agreement
     unmasking = Unmasking(agreement, state.sharers, state.survivors, dict.fromkeys(range(4), b""), {})
     with pytest.raises(AttemptFailed, match="0 of the 3 sites needed gave up their share of site0000"):
         unmasking.masks()
