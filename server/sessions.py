@@ -125,7 +125,7 @@ def _spent(half: SecureCoordinatorHalf) -> RunError:
     """Why there is no other attempt on a model: the one before can no longer be closed."""
     liars = ", ".join(sorted(half.culprits))
     return RunError(
-        f"round {half.header.round} cannot be masked: too many sites have released their shares for this model "
-        "before, and they do so once.",
+        f"round {half.header.round} cannot be masked: too many sites have released their shares for this "
+        "model before, and they do so once.",
         "Start a new run with another seed" + (f", without {liars}." if liars else "."),
     )
