@@ -20,6 +20,7 @@ from sealora.protocol.coordinator_state import ADVERTISE, SHARE, CoordinatorStat
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.keys import ExchangeKey, verify
 from sealora.protocol.long_fields import Bytes
+from sealora.protocol.messages import Header
 from sealora.protocol.roster import Roster
 from sealora.protocol.secure_messages import (
     OVERHEAD_BYTES,
@@ -141,8 +142,7 @@ class Intake:
         """Add a masked vector; only its receipt is kept."""
         state, receipt = self._state, masked.receipt
         self._require_name(masked.session)
-        if masked.words.shape != (state.about.words,):
-            raise ProtocolError("wrong_dimension", f"{site} sent {masked.words.size} words")
+        require_dimension(site, masked, state.about)
         fields = receipt_fields(masked.session, state.sharers, receipt.digest, receipt.head)
         self._verify(site, receipt.signature, MASKED, *fields)
         if words_digest(masked.words) != receipt.digest:
@@ -170,3 +170,9 @@ class Intake:
 
     def _verify(self, site: str, signature: bytes, label: str, *fields: bytes) -> None:
         verify(self._roster.public(site), signature, label, *fields)
+
+
+def require_dimension(site: str, masked: Masked, header: Header) -> None:
+    """Raises ProtocolError("wrong_dimension") for a vector that is not as long as the header says."""
+    if masked.words.shape != (header.words,):
+        raise ProtocolError("wrong_dimension", f"{site} sent {masked.words.size} words")
