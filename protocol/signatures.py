@@ -1,6 +1,7 @@
 """Signatures known to be good: each is verified once, however often it is shown."""
 
 import hashlib
+from collections import OrderedDict
 
 from sealora.protocol.keys import IdentityKey, pack, verify
 
@@ -16,7 +17,7 @@ class Signatures:
     """
 
     def __init__(self) -> None:
-        self._known: dict[bytes, None] = {}
+        self._known: OrderedDict[bytes, None] = OrderedDict()
 
     def sign(self, identity: IdentityKey, label: str, *fields: bytes) -> bytes:
         """The 64-byte signature, see `IdentityKey.sign`."""
@@ -35,7 +36,7 @@ class Signatures:
         """Keep a digest, and drop the oldest beyond the limit."""
         self._known[digest] = None
         while len(self._known) > REMEMBERED:
-            self._known.pop(next(iter(self._known)), None)
+            self._known.popitem(last=False)
 
 
 def _digest(public: bytes, signature: bytes, label: str, fields: tuple[bytes, ...]) -> bytes:
