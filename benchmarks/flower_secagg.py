@@ -1,12 +1,14 @@
 """One round of Flower's SecAgg+ in this process: its own workflow and its own client mod, unchanged.
 
-Only what lies between them is ours: a grid that hands each message to the mod of its site as an
-object. Nothing is serialised or sent while the clock runs, and the strategy does not average, so
-the time is that of the protocol alone, which favours Flower; bytes are counted in a round of its own.
+Only what lies between them is ours: a grid that carries each message to the mod of its site and its
+reply back, once each way, in the form in which Flower's own grid and SuperNode send them: objects named by
+their hashes. Nothing travels, waits, or goes through the SuperLink and the SuperNode's own store, where it
+would be copied and hashed again, and the strategy does not average; all of this favours Flower.
 """
 
 import logging
 import os
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,7 +18,6 @@ import numpy as np
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.client.mod import secaggplus_mod
 from flwr.common import Code, FitRes, Status, ndarrays_to_parameters
-from flwr.common.serde import message_to_proto
 from flwr.compat.common.recorddict_compat import fitres_to_recorddict, parameters_to_arrayrecord
 from flwr.server import SimpleClientManager
 from flwr.server.compat.grid_client_proxy import GridClientProxy
@@ -24,6 +25,8 @@ from flwr.server.compat.legacy_context import LegacyContext
 from flwr.server.strategy import FedAvg
 from flwr.server.workflow import SecAggPlusWorkflow
 from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECORD, Key
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, no_object_id_recompute
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.task_identity import TaskIdentity
 from numpy.typing import NDArray
 
@@ -41,28 +44,31 @@ class FirstResult(FedAvg):
         return results[0][1].parameters, {}
 
 
-class MemoryGrid:
-    """The part of Flower's Grid that the workflow uses: every message goes through a site's mod."""
+Contents = dict[str, bytes]
 
-    def __init__(self, updates: dict[int, NDArray[np.float32]], count_bytes: bool) -> None:
+
+class MemoryGrid:
+    """The part of Flower's Grid that the workflow uses: every message goes through a site's mod.
+
+    `site_seconds` are each site's by the clock, its part of the carrying included.
+    """
+
+    def __init__(self, updates: dict[int, NDArray[np.float32]]) -> None:
         self._updates = updates
         self._contexts = {node: Context(1, node, {}, RecordDict(), {}) for node in updates}
-        self._count_bytes = count_bytes
+        self.site_seconds = dict.fromkeys(updates, 0.0)
         self.bytes_up = 0
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        replies = [self._answer(message) for message in messages]
-        if self._count_bytes:
-            self.bytes_up += sum(len(message_to_proto(reply).SerializeToString()) for reply in replies)
-        return replies
+        return [unpack(*self._answer(message, *pack(message))) for message in messages]
 
-    def _answer(self, message: Message) -> Message:
-        # The mod takes its settings out of the message, and the workflow sends one object to all.
-        records = {
-            name: ConfigRecord(dict(record)) for name, record in message.content.config_records.items()
-        }
-        message.content = RecordDict({**message.content.array_records, **records})
-        return secaggplus_mod(message, self._contexts[message.metadata.dst_node_id], self._fit)
+    def _answer(self, message: Message, name: str, contents: Contents) -> tuple[str, Contents]:
+        """A site's work: take the request out, answer it, and make the reply ready to be sent."""
+        started, node = time.perf_counter(), message.metadata.dst_node_id
+        reply = pack(secaggplus_mod(unpack(name, contents), self._contexts[node], self._fit))
+        self.site_seconds[node] += time.perf_counter() - started
+        self.bytes_up += sum(map(len, reply[1].values()))
+        return reply
 
     def _fit(self, message: Message, context: Context) -> Message:
         parameters = ndarrays_to_parameters([self._updates[context.node_id]])
@@ -70,14 +76,27 @@ class MemoryGrid:
         return Message(fitres_to_recorddict(result, keep_input=True), reply_to=message)
 
 
+def pack(message: Message) -> tuple[str, Contents]:
+    """What a sender does (`HttpGrid._try_push_messages`): name every object by its hash, and serialise it."""
+    with no_object_id_recompute():
+        message.metadata.__dict__["_message_id"] = message.object_id
+        objects = get_all_nested_objects(message)
+        return message.object_id, {name: part.deflate() for name, part in objects.items()}
+
+
+def unpack(name: str, contents: Contents) -> Message:
+    """What a receiver does (`HttpGrid.pull_messages`)."""
+    message: Any = inflate_object_from_contents(name, contents)
+    message.metadata.__dict__["_message_id"] = name
+    return message
+
+
 class Round:
     """Sites and server of one round, made before the clock starts."""
 
-    def __init__(
-        self, updates: list[NDArray[np.float32]], threshold: int, bound: float, count_bytes: bool = False
-    ) -> None:
+    def __init__(self, updates: list[NDArray[np.float32]], threshold: int, bound: float) -> None:
         nodes = dict(enumerate(updates, start=1))
-        self._grid = MemoryGrid(nodes, count_bytes)
+        self._grid = MemoryGrid(nodes)
         manager = SimpleClientManager()
         for node in nodes:
             manager.register(GridClientProxy(node, self._grid, 1))  # type: ignore[arg-type]
@@ -92,8 +111,13 @@ class Round:
 
     @property
     def bytes_up(self) -> int:
-        """Bytes of all sites' replies as protobuf; 0 unless they were to be counted."""
+        """Bytes of all sites' replies."""
         return self._grid.bytes_up
+
+    @property
+    def site_seconds(self) -> list[float]:
+        """Seconds of each site."""
+        return list(self._grid.site_seconds.values())
 
     def run(self) -> NDArray[np.float32]:
         """The mean update, shape (d,). Raises RuntimeError if the workflow came to no result."""

@@ -3,15 +3,17 @@
     python benchmarks/secure_aggregation.py [--quick] [--only PART ...]
 
 All parties are in this process, with real keys, signatures and messages, on one thread; seconds are
-CPU seconds, so that other work on the machine counts little (masking is timed by the clock). An attempt's
-seconds are the coordinator's plus those of one site (the median), as sites work side by side on
-machines of their own; nothing travels. A tenth of the sites falls away after dealing its shares,
-the costliest moment. Above `ALL_TIMED` sites only `SAMPLED` are timed, and the others remember the
-signatures that this process has verified before.
+CPU seconds, so that other work on the machine counts little (masking, and the comparison with Flower,
+are timed by the clock). An attempt's seconds are the coordinator's plus those of one site (the median),
+as sites work side by side on machines of their own; nothing travels. A tenth of the sites falls away
+after dealing its shares, the costliest moment. Above `ALL_TIMED` sites only `SAMPLED` are timed, and
+the others share what they know of signatures.
 """
 
 import argparse
 import os
+import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -37,9 +39,7 @@ from sealora.protocol.unmasking import Unmasking
 DROPOUTS = (0.0, 0.1, 0.3)
 NEIGHBOURS = (10, 50, 100)
 ALL_TIMED, SAMPLED = 100, 10
-SPARSE_COLLUDERS = 20
-"""Above 200 sites one in so many colludes, the least that the sparse graph is made for."""
-FLOWER_SITES, FLOWER_COLLUDERS = 8, 2
+FLOWER_SITES, FLOWER_COLLUDERS, FLOWER_THREADS = 8, 2, 2
 RANGE = 8.0
 """Largest magnitude of a value: the default of Flower's workflow."""
 TRAFFIC_SITES = 30
@@ -50,18 +50,67 @@ FORMULA_BYTES = 4
 
 
 @dataclass(frozen=True)
+class Case:
+    """A cohort. Above 200 sites `colluders` and `n_min` decide how many neighbours each site has."""
+
+    sites: int
+    weights: int
+    colluders: int
+    n_min: int
+    name: str = ""
+
+    @property
+    def degree(self) -> int:
+        """k of the graph that the halves will use."""
+        shared = threshold(self.sites, self.colluders)
+        return graph.shape(
+            self.sites, self.colluders, shared, floor(self.sites, self.colluders, self.n_min)
+        ).degree
+
+
+def third(sites: int, weights: int) -> Case:
+    """A third colludes, and no more sites are asked for than that needs."""
+    return Case(sites, weights, sites // 3, smallest_n_min(sites // 3), str(sites))
+
+
+def tenth(sites: int, weights: int) -> Case:
+    """A tenth colludes and at most a tenth drops out: of 1000 sites each has 48 neighbours."""
+    return Case(sites, weights, sites // 10, sites - sites // 10, str(sites))
+
+
+def few_asked_for(sites: int, weights: int) -> Case:
+    """The same colluders, but nearly half may drop out, for which the graph needs many more neighbours."""
+    return Case(sites, weights, sites // 10, smallest_n_min(sites // 10), f"{sites}_least_n_min")
+
+
+@dataclass(frozen=True)
 class Sizes:
-    """The workload. `attempts` and `memory` are pairs of sites and weights."""
+    """The workload. `memory` is a pair of sites and weights."""
 
     dimensions: tuple[int, ...]
     pairs: int
-    attempts: tuple[tuple[int, int], ...]
+    attempts: tuple[Case, ...]
     flower_weights: int
+    flower_pairs: int
     memory: tuple[int, int]
 
 
-FULL = Sizes((10**6, 10**7), 3, ((10, 10**6), (100, 10**6), (1000, 10**6)), 10**6, (100, 10**7))
-QUICK = Sizes((10**6,), 1, ((10, 10**6), (100, 10**5), (300, 10**5)), 10**5, (10, 15 * 10**6))
+FULL = Sizes(
+    dimensions=(10**6, 10**7),
+    pairs=3,
+    attempts=(third(10, 10**6), third(100, 10**6), tenth(1000, 10**6), few_asked_for(1000, 10**6)),
+    flower_weights=10**6,
+    flower_pairs=7,
+    memory=(100, 10**7),
+)
+QUICK = Sizes(
+    dimensions=(10**6,),
+    pairs=1,
+    attempts=(third(10, 10**6), third(100, 10**5), tenth(300, 10**5)),
+    flower_weights=10**5,
+    flower_pairs=1,
+    memory=(10, 15 * 10**6),
+)
 
 
 def layout_of(weights: int, sites: int, bits: int = 16) -> Layout:
@@ -174,91 +223,113 @@ class Cost:
 def attempts(sizes: Sizes) -> dict[str, float]:
     """Seconds of attempts, and how they compare with counting masks and additions."""
     rows, named = [], {}
-    for sites, weights in sizes.attempts:
-        degree = degree_of(sites)
-        cost = attempt_cost(sites, weights, degree)
-        rows.append((f"{sites} sites, {weights:,} weights, k = {degree}", *cost.cells()))
-        named[f"attempt_seconds_{sites}"] = cost.site + cost.coordinator
-        named[f"over_formula_{sites}"] = cost.over_formula
+    for case in sizes.attempts:
+        cost = attempt_cost(case)
+        label = f"{case.sites} sites, n_min = {case.n_min}, k = {case.degree}, {case.weights:,} weights"
+        rows.append((label, *cost.cells()))
+        named[f"attempt_seconds_{case.name}"] = cost.site + cost.coordinator
+        named[f"over_formula_{case.name}"] = cost.over_formula
     columns = ("attempt", "site s", "masking s", "formula", "coordinator s", "formula", "over formula")
     print(table(columns, rows))
     return named
 
 
-def colluders_of(sites: int) -> int:
-    return sites // 3 if sites <= graph.COMPLETE_UP_TO else sites // SPARSE_COLLUDERS
-
-
-def degree_of(sites: int) -> int:
-    """k of the graph that the halves will use."""
-    colluders = colluders_of(sites)
-    least = floor(sites, colluders, smallest_n_min(colluders))
-    return graph.shape(sites, colluders, threshold(sites, colluders), least).degree
-
-
-def attempt_cost(sites: int, weights: int, degree: int) -> Cost:
+def attempt_cost(case: Case) -> Cost:
     """One session with a tenth of the sites dropped before they mask."""
-    federation = Federation(sites, colluders_of(sites))
-    layout, clock = layout_of(weights, sites), Stopwatch()
-    timed = federation.names if sites <= ALL_TIMED else federation.names[:SAMPLED]
-    dropped = sites // 10
+    federation = Federation(case.sites, case.colluders, case.n_min)
+    layout, clock = layout_of(case.weights, case.sites), Stopwatch()
+    timed = federation.names if case.sites <= ALL_TIMED else federation.names[:SAMPLED]
+    dropped = case.sites // 10
     session = federation.run(
         layout, lambda name: random_words(layout.words, name), dropped, timed, coordinator=clock
     )
-    survivors = sites - dropped
-    expansions = survivors + dropped * degree * survivors / sites
+    survivors = case.sites - dropped
+    expansions = survivors + dropped * case.degree * survivors / case.sites
     return Cost(
         site=session.site_seconds(timed),
         masking=session.masking_seconds(timed),
         coordinator=clock.seconds,
-        formula_masking=FORMULA_BYTES * weights * (degree + 1) / EXPANDED,
-        formula_coordinator=expansions * FORMULA_BYTES * weights / EXPANDED + survivors * weights / ADDED,
+        formula_masking=FORMULA_BYTES * case.weights * (case.degree + 1) / EXPANDED,
+        formula_coordinator=expansions * FORMULA_BYTES * case.weights / EXPANDED
+        + survivors * case.weights / ADDED,
     )
 
 
+# --- beside Flower's SecAgg+ ---
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Seconds of one attempt: the coordinator's and one site's by the clock, and all parties' CPU time."""
+
+    coordinator: float
+    site: float
+    cpu: float
+
+    @property
+    def attempt(self) -> float:
+        """From the opening to the mean, if messages took no time to travel."""
+        return self.coordinator + self.site
+
+
 def flower(sizes: Sizes) -> dict[str, float]:
-    """A warm round of 8 sites, quantising included, beside Flower's SecAgg+."""
+    """A warm attempt of 8 sites, from their updates to the mean update, beside Flower's SecAgg+."""
     # Imported here: it takes seconds, and is not needed for the other parts.
     from flower_secagg import Round
 
     rng = np.random.default_rng(1)
     updates = [rng.uniform(-1, 1, sizes.flower_weights).astype(np.float32) for _ in range(FLOWER_SITES)]
     mean = np.mean(updates, axis=0)
-    federation = Federation(FLOWER_SITES, FLOWER_COLLUDERS)
+    federation = Federation(FLOWER_SITES, FLOWER_COLLUDERS, threads=FLOWER_THREADS, clock=time.perf_counter)
     needed = threshold(FLOWER_SITES, FLOWER_COLLUDERS)
 
-    def ours(_: int) -> float:
-        return seconds(lambda: check_mean(our_round(federation, updates), mean))
+    def ours(_: int) -> Effort:
+        return our_round(federation, updates, mean)
 
-    def theirs(_: int) -> float:
+    def theirs(_: int) -> Effort:
         prepared = Round(updates, needed, RANGE)
-        return seconds(lambda: check_mean(prepared.run(), mean))
+        started, cpu = time.perf_counter(), time.process_time()
+        found = prepared.run()
+        whole, cpu = time.perf_counter() - started, time.process_time() - cpu
+        check_mean(found, mean)
+        return Effort(whole - sum(prepared.site_seconds), statistics.median(prepared.site_seconds), cpu)
 
     ours(0), theirs(0)
-    found = interleave({"ours": ours, "theirs": theirs}, sizes.pairs)
-    ratio = Spread.of(ratios(found["ours"], found["theirs"]))
-    counted = Round(updates, needed, RANGE, count_bytes=True)
+    found = interleave({"ours": ours, "theirs": theirs}, sizes.flower_pairs)
+    for name, efforts in found.items():
+        best = min(efforts, key=lambda effort: effort.attempt)
+        print(
+            f"{name}: {best.attempt:.4f} s (coordinator {best.coordinator:.4f}, site {best.site:.4f}), "
+            f"all parties' CPU time {min(effort.cpu for effort in efforts):.3f} s"
+        )
+    named = {
+        "ratio_vs_flower_secagg": ratios(*([e.attempt for e in found[who]] for who in ("theirs", "ours"))),
+        "cpu_ratio_vs_flower_secagg": ratios(*([e.cpu for e in found[who]] for who in ("theirs", "ours"))),
+    }
+    for name, values in named.items():
+        print(f"{name}: Flower's seconds over ours {Spread.of(values).text(2)}")
+    counted = Round(updates, needed, RANGE)
     counted.run()
-    per_weight = counted.bytes_up / FLOWER_SITES / sizes.flower_weights
-    print(
-        f"{FLOWER_SITES} sites of {sizes.flower_weights:,} weights: ours {min(found['ours']):.3f} s, "
-        f"Flower's SecAgg+ {min(found['theirs']):.3f} s, ratio {ratio.text(4)}; "
-        f"Flower sends {per_weight:.2f} bytes a weight"
-    )
-    return {"ratio_vs_flower_secagg": ratio.median, "flower_bytes_per_weight": per_weight}
+    figures = {name: Spread.of(values).median for name, values in named.items()}
+    return {**figures, "flower_bytes_per_weight": counted.bytes_up / FLOWER_SITES / sizes.flower_weights}
 
 
-def our_round(federation: Federation, updates: Sequence[np.ndarray]) -> np.ndarray:
-    """Encode, mask, sum, unmask and decode: the mean update."""
-    layout = layout_of(updates[0].size, len(updates))
+def our_round(federation: Federation, updates: Sequence[np.ndarray], mean: np.ndarray) -> Effort:
+    """Encode, mask, sum, unmask and decode."""
+    layout, clock = layout_of(updates[0].size, len(updates)), Stopwatch(time.perf_counter)
 
     def payload(name: str) -> Words:
         update = updates[federation.names.index(name)]
         return layout.encode({"update": update}, Keystream(derive_key("benchmark", name)))
 
-    total = federation.run(layout, payload).result
+    cpu = time.process_time()
+    session = federation.encode_and_run(layout, payload, clock)
+    total = session.result
     assert total is not None
-    return layout.decode(total.words, len(updates))["update"] / len(updates)
+    found = clock(lambda: layout.decode(total.words, len(updates))["update"] / len(updates))
+    cpu = time.process_time() - cpu
+    check_mean(found, mean)
+    return Effort(clock.seconds, session.site_seconds(federation.names), cpu)
 
 
 def check_mean(found: np.ndarray, expected: np.ndarray) -> None:

@@ -7,21 +7,20 @@ payload, the copy of its last answer) is taken from it, so that a thousand sites
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-from unittest.mock import patch
 
 import numpy as np
 
-from sealora.protocol import messages, site_checks
+from sealora.protocol import messages
+from sealora.protocol.attempts import AttemptLog
 from sealora.protocol.codec import Layout, Words
-from sealora.protocol.keys import verify
 from sealora.protocol.messages import Header, Open, Work
+from sealora.protocol.secure_site import SecureSiteHalf
 from sealora.protocol.session import Sum
 from sealora.protocol.settings import SecureAggregationSettings
+from sealora.protocol.signatures import Signatures
 from sealora.simulation.identities import make_identities
 
 ADVERTISE, _SHARE, MASK, _CHECK, UNMASK = range(5)
@@ -29,9 +28,7 @@ KIBIBYTE = 1024
 
 Result = TypeVar("Result")
 Payload = Callable[[str], Words]
-
-remembered_verify = lru_cache(maxsize=1 << 22)(verify)
-"""Verifies each signature once in this process, for sites whose time does not count."""
+Clock = Callable[[], float]
 
 
 class Meter(Protocol):
@@ -48,15 +45,16 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 class Stopwatch:
-    """Adds up the CPU seconds of the work given."""
+    """Adds up the seconds of the work given: CPU seconds of this process, if it is given no other clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = time.process_time) -> None:
+        self._clock = clock
         self.seconds = 0.0
 
     def __call__(self, work: Callable[[], Result], received: int = 0) -> Result:
-        start = time.process_time()
+        start = self._clock()
         result = work()
-        self.seconds += time.process_time() - start
+        self.seconds += self._clock() - start
         return result
 
 
@@ -108,11 +106,24 @@ class Session:
 
 
 class Federation:
-    """Sites with keys, logs and a roster, and the coordinator's sessions with them."""
+    """Sites with keys, logs and a roster, and the coordinator's sessions with them.
 
-    def __init__(self, sites: int, colluders: int = -1) -> None:
+    `n_min` = 0 stands for the least allowed; sites mask with `threads` and are timed by `clock`.
+    """
+
+    def __init__(
+        self,
+        sites: int,
+        colluders: int = -1,
+        n_min: int = 0,
+        threads: int = 1,
+        clock: Clock = time.process_time,
+    ) -> None:
         self.names = tuple(f"site{number:04}" for number in range(sites))
-        self._parties = make_identities(self.names, SecureAggregationSettings(colluders=colluders))
+        settings = SecureAggregationSettings(colluders=colluders, minimum_contributors=n_min)
+        self._parties = make_identities(self.names, settings)
+        self._logs = {name: AttemptLog() for name in self.names}
+        self._threads, self._clock = threads, clock
         self._round = 0
         self._halves: dict[str, Any] = {}
 
@@ -128,30 +139,59 @@ class Federation:
         """One session up to a phase; the last `dropped` sites leave before they mask.
 
         `payload` draws a site's words when it needs them, under no clock. Sites that are not in
-        `timed` remember signatures. Raises RuntimeError if the sum is not that of the payloads.
+        `timed` share what they know of signatures. Raises RuntimeError if the sum is not that of the
+        payloads.
         """
-        measure = coordinator or Stopwatch()
+        expected = np.zeros(layout.words, dtype=np.uint64)
+
+        def masked(name: str) -> bool:
+            if name in self.names[len(self.names) - dropped :]:
+                return False
+            self._halves[name]._words = payload(name)
+            np.add(expected, self._halves[name]._words, out=expected)
+            return True
+
+        def nothing(name: str) -> Words:
+            return np.zeros(layout.words, dtype=np.uint64)
+
+        session = self._run(layout, nothing, masked, timed, coordinator or Stopwatch(), until)
+        if session.result is not None and not np.array_equal(session.result.words, expected):
+            raise RuntimeError("the sum is not that of the payloads")
+        return session
+
+    def encode_and_run(self, layout: Layout, payload: Payload, coordinator: Meter) -> Session:
+        """One session of all sites, in which making the payload is part of a site's work."""
+        return self._run(layout, payload, lambda name: True, None, coordinator, UNMASK, keep=True)
+
+    def _run(
+        self,
+        layout: Layout,
+        payload: Payload,
+        masks: Callable[[str], bool],
+        timed: Sequence[str] | None,
+        measure: Meter,
+        until: int,
+        keep: bool = False,
+    ) -> Session:
         session, opening = Session(), self._opening(layout)
         half: Any = measure(lambda: self._parties.coordinator.open(opening.header))
         requests = dict.fromkeys(self.names, messages.request(opening))
-        expected = np.zeros(layout.words, dtype=np.uint64)
+        left = set(self.names)
         for phase in range(until + 1):
             for name, request in requests.items():
-                if phase >= MASK and name in self.names[len(self.names) - dropped :]:
+                if name not in left or (phase == MASK and not masks(name)):
+                    left.discard(name)
                     continue
-                if phase == MASK:
-                    self._halves[name]._words = payload(name)
-                    expected += self._halves[name]._words
-                with _remembering(timed is not None and name not in timed):
-                    reply = self._answer(session, phase, name, request, layout)
+                alone = timed is None or name in timed
+                reply = self._answer(session, phase, name, request, payload, alone)
+                self._halves[name]._answered = None
+                if not keep:
+                    self._halves[name].__dict__.pop("_words", None)
                 measure(lambda n=name, r=reply: half.receive(n, messages.parse_reply(r)), len(reply))  # type: ignore[misc]
             measure(half.advance)
             found = measure(half.requests)
             requests = {name: messages.request(body) for name, body in found.items()}
-        if until == UNMASK:
-            session.result = half.result()
-            if not np.array_equal(session.result.words, expected):
-                raise RuntimeError("the sum is not that of the payloads")
+        session.result = half.result() if until == UNMASK else None
         return session
 
     def _opening(self, layout: Layout) -> Open:
@@ -173,26 +213,25 @@ class Federation:
         raw = self._parties.coordinator.propose(header).serialise()
         return Open(raw, tensors, (), self._parties.coordinator.sign(raw))
 
-    def _answer(self, session: Session, phase: int, name: str, request: bytes, layout: Layout) -> bytes:
+    def _answer(
+        self, session: Session, phase: int, name: str, request: bytes, payload: Payload, alone: bool
+    ) -> bytes:
         """A site's reply, under its clock."""
-        clock = Stopwatch()
-        reply = clock(lambda: messages.reply(self._handle(name, request, layout)))
+        clock = Stopwatch(self._clock)
+        reply = clock(lambda: messages.reply(self._handle(name, request, payload, alone)))
         session.sites[name] = session.sites.get(name, 0.0) + clock.seconds
         if phase == MASK:
             session.masking[name] = clock.seconds
             session.masked_bytes = len(reply)
-        half = self._halves[name]
-        half.__dict__.pop("_words", None)
-        half._answered = None
         return reply
 
-    def _handle(self, name: str, raw: bytes, layout: Layout) -> bytes:
+    def _handle(self, name: str, raw: bytes, payload: Payload, alone: bool) -> bytes:
         request = messages.parse_request(raw)
-        if isinstance(request, Open):
-            self._halves[name] = self._parties.sites[name](request)
-            return self._halves[name].start(np.zeros(layout.words, dtype=np.uint64))
-        return self._halves[name].receive(request)
-
-
-def _remembering(remembers: bool) -> AbstractContextManager[object]:
-    return patch.object(site_checks, "verify", remembered_verify) if remembers else nullcontext()
+        if not isinstance(request, Open):
+            return self._halves[name].receive(request)
+        member = self._parties.members[name]
+        if alone:
+            member = replace(member, signatures=Signatures())
+        half = SecureSiteHalf(request, member, self._logs[name], self._threads)
+        self._halves[name] = half
+        return half.start(payload(name))

@@ -18,7 +18,7 @@ class RoundsSettings(Settings):
     deadline: PositiveFloat = 3600.0
     """Seconds that sites have to train and answer in one round."""
     attempts: Annotated[int, Field(ge=1, le=100)] = 3
-    """How often a round is tried before the run pauses."""
+    """How often a round is tried, and the shares that open its sum are asked for, before the run pauses."""
 
 
 class CohortSettings(Settings):

@@ -7,7 +7,9 @@ from sealora.plan.settings import PlanSettings
 
 def simulated_workers(plan: PlanSettings) -> int:
     """The plan's number, or the cores that this process may use divided by the threads of one site."""
-    if plan.simulation.workers:
-        return plan.simulation.workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // plan.training.threads)
+    return plan.simulation.workers or max(1, available_cores() // plan.training.threads)
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,14 +1,15 @@
 """Whether a site enters an attempt: the checks of an opening, before anything is trained."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 from sealora.protocol.agreement import HEADER
 from sealora.protocol.attempts import AttemptLog
 from sealora.protocol.errors import ProtocolError
-from sealora.protocol.keys import IdentityKey, verify
+from sealora.protocol.keys import IdentityKey
 from sealora.protocol.messages import Header, Open, model_hash
 from sealora.protocol.roster import Roster
+from sealora.protocol.signatures import Signatures
 from sealora.protocol.thresholds import smallest_n_min
 
 
@@ -30,6 +31,15 @@ class Membership:
     identity: IdentityKey
     roster: Roster
     floors: Floors = Floors()
+    signatures: Signatures = field(default_factory=Signatures, compare=False, repr=False)
+
+    def sign(self, label: str, *fields: bytes) -> bytes:
+        """The site's signature."""
+        return self.signatures.sign(self.identity, label, *fields)
+
+    def verify(self, site: str, signature: bytes, label: str, *fields: bytes) -> None:
+        """Raises ProtocolError("forged", …) unless a site signed this, "stranger" if the roster lacks it."""
+        self.signatures.verify(self.roster.public(site), signature, label, *fields)
 
 
 def admit(opening: Open, membership: Membership, log: AttemptLog) -> Header:
@@ -38,7 +48,7 @@ def admit(opening: Open, membership: Membership, log: AttemptLog) -> Header:
     Raises ProtocolError: "forged", "malformed", "plain", "wrong_roster", "stranger", "weak",
     "wrong_model", "forked", "unclosed" or "replayed".
     """
-    authenticate(opening, membership.roster)
+    authenticate(opening, membership)
     header = Header.parse(opening.header)
     check_roster(header, membership)
     check_cohort(header, membership)
@@ -50,9 +60,10 @@ def admit(opening: Open, membership: Membership, log: AttemptLog) -> Header:
     return header
 
 
-def authenticate(opening: Open, roster: Roster) -> None:
+def authenticate(opening: Open, membership: Membership) -> None:
     """The header is the coordinator's."""
-    verify(roster.coordinator, opening.signature, HEADER, opening.header)
+    public = membership.roster.coordinator
+    membership.signatures.verify(public, opening.signature, HEADER, opening.header)
 
 
 def check_roster(header: Header, membership: Membership) -> None:

@@ -54,9 +54,9 @@ class Agreement:
         return graph.shape(len(self.members), self.header.colluders, self.threshold, self.floor)
 
     @cached_property
-    def holders(self) -> list[tuple[int, ...]]:
+    def holders(self) -> graph.Neighbourhoods:
         """For each position those who hold its shares, itself included; the relation is symmetric."""
-        return graph.neighbourhoods(len(self.members), self.shape.degree, self.name)
+        return graph.Neighbourhoods(len(self.members), self.shape.degree, self.name)
 
     def peers(self, position: int, among: Container[int]) -> tuple[int, ...]:
         """The members of `among`, other than itself, with whom a position shares secrets and masks."""

@@ -163,10 +163,15 @@ class AttemptLog:
         self._contributions.setdefault((fields["work"], fields["model"]), []).append(contribution)
 
 
-def require_closed(contributions: Iterable[Contribution], closures: Iterable[Closure]) -> None:
+def require_closed(
+    contributions: Iterable[Contribution],
+    closures: Iterable[Closure],
+    check: Callable[..., None] = verify,
+) -> None:
     """Raises ProtocolError("unclosed") unless t members of each session's U1 closed it.
 
-    As 2t > n + c, no t members are then left to open it. Raises "forged" for a false signature.
+    As 2t > n + c, no t members are then left to open it. `check` verifies as `keys.verify` does.
+    Raises "forged" for a false signature.
     """
     offered = list(closures)
     for contribution in contributions:
@@ -177,7 +182,7 @@ def require_closed(contributions: Iterable[Contribution], closures: Iterable[Clo
         }
         for closure in offered:
             if closure.session == contribution.session and closure.public in closers:
-                verify(closure.public, closure.signature, CLOSED, closure.session)
+                check(closure.public, closure.signature, CLOSED, closure.session)
         if len(closers) < contribution.threshold:
             raise ProtocolError(
                 "unclosed",

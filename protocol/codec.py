@@ -1,4 +1,4 @@
-"""Payload ↔ words of the ring: the only place that scales, rounds and packs.
+"""Payload ↔ words of the ring: the only place that scales and rounds (`packing` then packs).
 
 Every value becomes an integer in [0, levels]; `lanes` of them share one 64-bit word as digits of
 base `radix` = contributors·levels + 1, so adding up to `contributors` words never carries from one
@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 
 from sealora.protocol.errors import PlanError
 from sealora.protocol.keystream import Keystream
+from sealora.protocol.packing import BLOCK, Packer, Unpacker
 
 Words = NDArray[np.uint64]
 Values = NDArray[np.float64]
-
-BLOCK = 1 << 16
-"""Values quantised at a time, so that temporaries stay in cache."""
 
 
 @dataclass(frozen=True)
@@ -117,19 +115,16 @@ class Layout:
         """
         if set(payload) != {segment.name for segment in self.segments}:
             raise ValueError(f"the payload's segments {sorted(payload)} are not the layout's")
-        integers = np.zeros(self.words * self.lanes_used, dtype=np.uint64)
-        start = 0
+        packer = Packer(self.words, self.lanes_used, self.radix)
         for segment in self.segments:
-            stop = start + segment.length * self.digits(segment)
             values = payload[segment.name]
             if values.shape != (segment.length,):
                 raise ValueError(f"segment {segment.name} has shape {values.shape}, not ({segment.length},)")
             if segment.kind == "real":
-                self._quantise(values, segment, rounding, integers[start:stop])
+                self._quantise(values, segment, rounding, packer)
             else:
-                self._split(values, segment, integers[start:stop])
-            start = stop
-        return self._pack(integers)
+                self._split(values, segment, packer)
+        return packer.finish()
 
     def decode(self, words: Words, contributors: int) -> dict[str, Values]:
         """Unpack the sum of `contributors` encoded payloads.
@@ -139,66 +134,56 @@ class Layout:
         """
         if words.shape != (self.words,) or not 1 <= contributors <= self.contributors:
             raise ValueError("these words are not a sum in this layout")
-        integers = self._unpack(words)
-        if integers.size and int(integers.max()) > contributors * self.levels:
-            raise ValueError("a lane exceeds what its contributors can have sent")
+        digits = Unpacker(words, self.lanes_used, self.radix, contributors * self.levels)
         sums: dict[str, Values] = {}
-        start = 0
         for segment in self.segments:
-            stop = start + segment.length * self.digits(segment)
-            lane = integers[start:stop].astype(np.float64)
+            width = self.digits(segment)
+            lane = digits.read(segment.length * width)
             if segment.kind == "real":
-                sums[segment.name] = lane * (2 * segment.bound / self.levels) - contributors * segment.bound
+                lane *= 2 * segment.bound / self.levels
+                lane -= contributors * segment.bound
+                sums[segment.name] = lane
             else:
-                powers = float(self.levels + 1) ** np.arange(self.digits(segment))
-                sums[segment.name] = lane.reshape(segment.length, -1) @ powers
+                powers = float(self.levels + 1) ** np.arange(width)
+                sums[segment.name] = lane.reshape(segment.length, width) @ powers
                 if not np.all(sums[segment.name] <= contributors * segment.bound):
                     raise ValueError(f"a sum of {segment.name} exceeds what its contributors can have sent")
-            start = stop
+        digits.finish()
         return sums
 
     def _quantise(
-        self, values: NDArray[np.generic], segment: Segment, rounding: Keystream, out: NDArray[np.uint64]
+        self, values: NDArray[np.generic], segment: Segment, rounding: Keystream, packer: Packer
     ) -> None:
         """Round stochastically onto the grid: floor(x + u) with u uniform on [0, 1), unbiased."""
-        scale = self.levels / (2 * segment.bound)
+        bound, scale = segment.bound, self.levels / (2 * segment.bound)
+        scaled, uniform = np.empty((2, min(BLOCK, segment.length)))
         for start in range(0, segment.length, BLOCK):
-            block = values[start : start + BLOCK].astype(np.float64)
-            if not np.all(np.abs(block) <= segment.bound):
-                raise ValueError(f"segment {segment.name} leaves its range of ±{segment.bound}")
-            block += segment.bound
+            size = min(BLOCK, segment.length - start)
+            block, offset = scaled[:size], uniform[:size]
+            block[:] = values[start : start + size]
+            if not (block.min() >= -bound and block.max() <= bound):  # nor is it where one is NaN
+                raise ValueError(f"segment {segment.name} leaves its range of ±{bound}")
+            block += bound
             block *= scale
-            block += rounding.words32(block.size) * 2.0**-32
-            np.minimum(np.floor(block, out=block), self.levels, out=block)
-            out[start : start + block.size] = block.astype(np.uint64)
+            np.multiply(rounding.words32(size), 2.0**-32, out=offset)
+            block += offset
+            # Nothing is negative, so turning it into integers rounds down.
+            packer.room(size).view(np.int64)[:] = np.minimum(block, self.levels, out=block)
+            packer.take(size)
 
-    def _split(self, values: NDArray[np.generic], segment: Segment, out: NDArray[np.uint64]) -> None:
+    def _split(self, values: NDArray[np.generic], segment: Segment, packer: Packer) -> None:
         """Write non-negative integers as digits of base levels + 1, least significant first."""
         if not np.issubdtype(values.dtype, np.integer):
             raise ValueError(f"segment {segment.name} counts, so it holds integers, not {values.dtype}")
         if not (np.all(values >= 0) and np.all(values <= segment.bound)):  # type: ignore[operator]
             raise ValueError(f"segment {segment.name} leaves its range of 0 to {segment.bound}")
-        rest = values.astype(np.uint64)
-        digits = out.reshape(segment.length, -1)
-        for place in range(digits.shape[1]):
-            rest, digits[:, place] = np.divmod(rest, np.uint64(self.levels + 1))
-
-    def _pack(self, integers: NDArray[np.uint64]) -> Words:
-        lanes = integers.reshape(-1, self.lanes_used)
-        words = lanes[:, -1].copy()
-        for lane in range(self.lanes_used - 2, -1, -1):
-            words *= np.uint64(self.radix)
-            words += lanes[:, lane]
-        return words
-
-    def _unpack(self, words: Words) -> NDArray[np.uint64]:
-        integers = np.empty((self.words, self.lanes_used), dtype=np.uint64)
-        rest = words
-        for lane in range(self.lanes_used):
-            rest, integers[:, lane] = np.divmod(rest, np.uint64(self.radix))
-        if rest.any() or integers.reshape(-1)[self.values :].any():
-            raise ValueError("a word exceeds what its contributors can have sent")
-        return integers.reshape(-1)[: self.values]
+        width = self.digits(segment)
+        for start in range(0, segment.length, BLOCK // width):
+            rest = values[start : start + BLOCK // width].astype(np.uint64)
+            digits = packer.room(rest.size * width).reshape(-1, width)
+            for place in range(width):
+                rest, digits[:, place] = np.divmod(rest, np.uint64(self.levels + 1))
+            packer.take(digits.size)
 
 
 def _lanes(radix: int) -> int:

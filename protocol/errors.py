@@ -6,7 +6,8 @@ SealoraError
 │   ├── DataError                a site's data that cannot be used
 │   └── ModelError               a base model or adapter that cannot be loaded
 ├── RunError            exit 1   the run could not go on
-│   └── AttemptFailed            one attempt of a round was lost; another may succeed
+│   ├── AttemptFailed            one attempt of a round was lost; another may succeed
+│   └── AttemptPending           shares have left: the attempt is to be finished, not replaced
 ├── RefusedError        exit 3   a policy or a budget forbids it
 │   └── BudgetError              a privacy budget that is used up
 └── ProtocolError       exit 1   a message that breaks the protocol, with its failure class
@@ -52,6 +53,10 @@ class AttemptFailed(RunError):
     def __init__(self, message: str, culprits: frozenset[str] = frozenset()) -> None:
         super().__init__(message)
         self.culprits = culprits
+
+
+class AttemptPending(RunError):
+    """Sites have begun to open a session, and it can still be opened: another attempt would spoil that."""
 
 
 class RefusedError(SealoraError):

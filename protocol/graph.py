@@ -46,21 +46,28 @@ def shape(sites: int, colluders: int, threshold: int, least: int) -> Shape:
     return complete if sparse is None else Shape(*sparse, "semi-honest")
 
 
-def neighbourhoods(sites: int, degree: int, seed: bytes) -> list[tuple[int, ...]]:
-    """For each position its neighbours and itself, ascending.
+class Neighbourhoods:
+    """For each position its neighbours and itself, ascending, worked out when somebody asks.
 
     The sparse graph is a Harary graph, a ring in which everybody knows the degree/2 next on each
     side, over an order drawn from `seed`.
     """
-    if degree >= sites - 1:
-        return [tuple(range(sites))] * sites
-    keystream = Keystream(derive_key("sealora/v1/graph", seed))
-    order = np.argsort(keystream.words32(2 * sites).view("<u8"), kind="stable")
-    near: list[tuple[int, ...]] = [()] * sites
-    reach = np.arange(-(degree // 2), degree // 2 + 1)
-    for place, position in enumerate(order):
-        near[position] = tuple(sorted(int(other) for other in order[(place + reach) % sites]))
-    return near
+
+    def __init__(self, sites: int, degree: int, seed: bytes) -> None:
+        self._everybody = tuple(range(sites)) if degree >= sites - 1 else ()
+        self._reach = np.arange(-(degree // 2), degree // 2 + 1)
+        keystream = Keystream(derive_key("sealora/v1/graph", seed))
+        self._order = np.argsort(keystream.words32(2 * sites).view("<u8"), kind="stable")
+        self._places = np.argsort(self._order, kind="stable")
+        self._known: dict[int, tuple[int, ...]] = {}
+
+    def __getitem__(self, position: int) -> tuple[int, ...]:
+        if self._everybody:
+            return self._everybody
+        if position not in self._known:
+            around = self._order[(self._places[position] + self._reach) % self._order.size]
+            self._known[position] = tuple(np.sort(around).tolist())
+        return self._known[position]
 
 
 @lru_cache(maxsize=64)

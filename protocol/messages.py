@@ -13,10 +13,12 @@ from math import isfinite
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 
+from sealora.protocol import long_fields
 from sealora.protocol import messages_pb2 as wire
 from sealora.protocol.codec import Words
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.keystream import derive_key
+from sealora.protocol.long_fields import Bytes
 
 VERSION = 1
 MAX_MESSAGE_BYTES = 2**31 - 1
@@ -28,6 +30,8 @@ HASH_BYTES = 32
 RUN_BYTES = 16
 SIGNATURE_BYTES = 64
 MAX_ABANDONED = 64
+HEADER_HASH = wire.Contribution.HEADER_HASH_FIELD_NUMBER
+WORDS = wire.Contribution.WORDS_FIELD_NUMBER
 
 
 class Work(IntEnum):
@@ -205,17 +209,24 @@ def parse_request(raw: bytes) -> Open | bytes:
     return Open(opening.header, opening.tensors, tuple(opening.trains), opening.signature)
 
 
-def reply(body: Refusal | bytes) -> bytes:
+def reply(body: Refusal | Bytes) -> bytes:
     """Serialise a reply: a message of the session, or a refusal."""
     if isinstance(body, Refusal):
         text = body.text.encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
         refusal = wire.Refusal(reason=wire.Reason.Name(body.reason), text=text)
         return wire.Reply(refusal=refusal).SerializeToString(deterministic=True)
-    return wire.Reply(session=body).SerializeToString(deterministic=True)
+    return b"".join(long_fields.field(wire.Reply.SESSION_FIELD_NUMBER, body))
 
 
-def parse_reply(raw: bytes) -> Refusal | bytes:
-    """Raises ProtocolError unless the bytes are a reply within its bounds."""
+def parse_reply(raw: bytes) -> Refusal | Bytes:
+    """A refusal, or a message of the session, which may be a view of `raw`.
+
+    Raises ProtocolError unless the bytes are a reply within its bounds.
+    """
+    _require(len(raw) <= MAX_MESSAGE_BYTES, "the message is too long")
+    fields = long_fields.split(raw)
+    if fields is not None and set(fields) == {wire.Reply.SESSION_FIELD_NUMBER}:
+        return fields[wire.Reply.SESSION_FIELD_NUMBER]
     message = wire.Reply()
     _decode(message, raw)
     if message.WhichOneof("body") == "session":
@@ -229,18 +240,27 @@ def parse_reply(raw: bytes) -> Refusal | bytes:
 
 def contribution(header_hash: bytes, words: Words) -> bytes:
     """Serialise a plain contribution."""
-    return wire.Contribution(header_hash=header_hash, words=words.astype("<u8").tobytes()).SerializeToString()
+    vector = words.astype("<u8", copy=False).data
+    return b"".join((*long_fields.field(HEADER_HASH, header_hash), *long_fields.field(WORDS, vector)))
 
 
-def parse_contribution(raw: bytes, header_hash: bytes, count: int) -> Words:
+def parse_contribution(raw: Bytes, header_hash: bytes, count: int) -> Words:
     """Raises ProtocolError unless the bytes are a contribution of `count` words to that header."""
-    message = wire.Contribution()
     _require(len(raw) <= 8 * count + 64, "the contribution is too long")
-    _decode(message, raw)
-    _require(len(message.words) == 8 * count, "the contribution has the wrong dimension")
-    if message.header_hash != header_hash:
+    received, words = _contribution_fields(raw)
+    _require(len(words) == 8 * count, "the contribution has the wrong dimension")
+    if received != header_hash:
         raise ProtocolError("stale", "the contribution belongs to another attempt")
-    return np.frombuffer(message.words, dtype="<u8")
+    return np.frombuffer(words, dtype="<u8")
+
+
+def _contribution_fields(raw: Bytes) -> tuple[Bytes, Bytes]:
+    fields = long_fields.split(raw)
+    if fields is not None and set(fields) == {HEADER_HASH, WORDS}:
+        return fields[HEADER_HASH], fields[WORDS]
+    message = wire.Contribution()
+    _decode(message, raw)
+    return message.header_hash, message.words
 
 
 def _require_secure_fields(header: wire.Header) -> None:
@@ -254,7 +274,7 @@ def _require_secure_fields(header: wire.Header) -> None:
     _require(all(len(name) == HASH_BYTES for name in header.abandoned), "a session's name is not 32 bytes")
 
 
-def _decode(message: Message, raw: bytes) -> None:
+def _decode(message: Message, raw: Bytes) -> None:
     _require(len(raw) <= MAX_MESSAGE_BYTES, "the message is too long")
     try:
         message.ParseFromString(raw)

@@ -8,6 +8,7 @@ import numpy as np
 from sealora.protocol import messages
 from sealora.protocol.codec import Words
 from sealora.protocol.errors import AttemptFailed, ProtocolError
+from sealora.protocol.long_fields import Bytes
 from sealora.protocol.session import Sum
 
 
@@ -30,15 +31,20 @@ class PlainCoordinatorHalf:
     """Adds contributions as they come; memory is one vector, whatever the number of sites."""
 
     def __init__(self, header: bytes) -> None:
-        self._header = messages.Header.parse(header)
+        self.header = messages.Header.parse(header)
         self._header_hash = hashlib.sha256(header).digest()
-        self._words = np.zeros(self._header.words, dtype=np.uint64)
+        self._words = np.zeros(self.header.words, dtype=np.uint64)
         self._contributors: set[str] = set()
 
     @property
     def phase(self) -> str:
         """There is only one."""
         return "train"
+
+    @property
+    def incomplete(self) -> bool:
+        """Any phase may be given up."""
+        return False
 
     @property
     def transcript(self) -> bytes:
@@ -49,18 +55,21 @@ class PlainCoordinatorHalf:
         """Nothing follows the opening."""
         return {}
 
-    def receive(self, site: str, message: bytes) -> None:
+    def receive(self, site: str, message: Bytes) -> None:
         """Add one contribution. Raises ProtocolError for a stranger, a repetition or a malformed one."""
-        if site not in self._header.cohort or site in self._contributors:
+        if site not in self.header.cohort or site in self._contributors:
             raise ProtocolError("unexpected", f"{site} is not expected to contribute")
-        self._words += messages.parse_contribution(message, self._header_hash, self._header.words)
+        self._words += messages.parse_contribution(message, self._header_hash, self.header.words)
         self._contributors.add(site)
+
+    def leave(self, site: str, reason: str) -> None:
+        """Nothing needs to be known of a site that contributes nothing."""
 
     def advance(self) -> None:
         """Raises AttemptFailed below the quorum."""
-        if len(self._contributors) < self._header.quorum:
+        if len(self._contributors) < self.header.quorum:
             raise AttemptFailed(
-                f"{len(self._contributors)} sites contributed, the quorum is {self._header.quorum}."
+                f"{len(self._contributors)} sites contributed, the quorum is {self.header.quorum}."
             )
 
     def result(self) -> Sum:

@@ -5,19 +5,22 @@ open phase allows, and raise ProtocolError("malformed", …) for anything else. 
 of every field and that positions are strictly ascending; who may be meant is the sessions' affair.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
+from sealora.protocol import long_fields
 from sealora.protocol import secure_messages_pb2 as wire
 from sealora.protocol.attempts import Closure, Head
 from sealora.protocol.codec import Words
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.keys import KEY_BYTES, SIGNATURE_BYTES, TAG_BYTES
+from sealora.protocol.long_fields import Bytes
 from sealora.protocol.messages import HASH_BYTES, MAX_ABANDONED, MAX_COHORT, MAX_NAME_BYTES, MAX_TEXT_BYTES
 from sealora.protocol.shamir import SHARE_BYTES
 
@@ -28,6 +31,11 @@ OVERHEAD_BYTES = 4096
 """Room for the fields of a message that do not grow with the session."""
 PER_SITE_BYTES = MAX_NAME_BYTES + 512
 """Most bytes that one site adds to any request."""
+MASKED_FIELDS = {
+    wire.Masked.SESSION_FIELD_NUMBER,
+    wire.Masked.WORDS_FIELD_NUMBER,
+    wire.Masked.RECEIPT_FIELD_NUMBER,
+}
 
 
 @dataclass(frozen=True)
@@ -180,17 +188,41 @@ class Masked:
     words: Words
     receipt: Receipt
 
-    def to_wire(self) -> wire.Masked:
-        """The protobuf message."""
-        words = self.words.astype("<u8", copy=False).tobytes()
-        return wire.Masked(session=self.session, words=words, receipt=self.receipt.to_wire())
+    def reply(self) -> bytes:
+        """The serialised reply."""
+        content = (
+            *long_fields.field(wire.Masked.SESSION_FIELD_NUMBER, self.session),
+            *long_fields.field(wire.Masked.WORDS_FIELD_NUMBER, self.words.astype("<u8", copy=False).data),
+            *long_fields.field(wire.Masked.RECEIPT_FIELD_NUMBER, _serialise(self.receipt.to_wire())),
+        )
+        return b"".join(long_fields.field(wire.SecureReply.MASKED_FIELD_NUMBER, *content))
+
+    @staticmethod
+    def read(raw: Bytes) -> "Masked | None":
+        """A reply whose words are read where they stand; None if it is not one in the usual encoding.
+
+        Raises ProtocolError outside the bounds.
+        """
+        outer = long_fields.split(raw)
+        if outer is None or set(outer) != {wire.SecureReply.MASKED_FIELD_NUMBER}:
+            return None
+        inner = long_fields.split(outer[wire.SecureReply.MASKED_FIELD_NUMBER])
+        if inner is None or set(inner) != MASKED_FIELDS:
+            return None
+        session, words, signed = (inner[number] for number in sorted(MASKED_FIELDS))
+        receipt = wire.Receipt()
+        _parse(receipt, signed)
+        return Masked._checked(bytes(session), words, receipt)
 
     @staticmethod
     def from_wire(message: wire.Masked) -> "Masked":
         """Raises ProtocolError outside the bounds."""
-        _require(len(message.words) % 8 == 0)
-        words = np.frombuffer(message.words, dtype="<u8")
-        return Masked(_hash(message.session), words, Receipt.from_wire(message.receipt))
+        return Masked._checked(message.session, message.words, message.receipt)
+
+    @staticmethod
+    def _checked(session: bytes, words: Bytes, receipt: wire.Receipt) -> "Masked":
+        _require(len(words) % 8 == 0)
+        return Masked(_hash(session), np.frombuffer(words, dtype="<u8"), Receipt.from_wire(receipt))
 
 
 @dataclass(frozen=True)
@@ -308,7 +340,7 @@ Answer = Advert | Shares | Masked | Consistency | Release | Abort
 
 def request(body: Request) -> bytes:
     """Serialise a request of a secure session."""
-    return body.to_wire().SerializeToString(deterministic=True)
+    return _serialise(body.to_wire())
 
 
 def reply(body: Answer) -> bytes:
@@ -319,20 +351,21 @@ def reply(body: Answer) -> bytes:
         case Shares():
             message = wire.SecureReply(shares=body.to_wire())
         case Masked():
-            message = wire.SecureReply(masked=body.to_wire())
+            return body.reply()
         case Consistency():
             message = wire.SecureReply(consistency=body.to_wire())
         case Release():
             message = wire.SecureReply(release=body.to_wire())
         case Abort():
             message = wire.SecureReply(abort=body.to_wire())
-    return message.SerializeToString(deterministic=True)
+    return _serialise(message)
 
 
-def parse_request(raw: bytes, limit: int) -> Request:
+def parse_request(raw: Bytes, limit: int) -> Request:
     """Raises ProtocolError unless the bytes, at most `limit` of them, are a request."""
     message = wire.SecureRequest()
-    _decode(message, raw, limit)
+    _require_limit(raw, limit)
+    _parse(message, raw)
     match message.WhichOneof("body"):
         case "adverts":
             return Adverts.from_wire(message.adverts)
@@ -345,10 +378,15 @@ def parse_request(raw: bytes, limit: int) -> Request:
     raise ProtocolError("malformed", "an empty request of a secure session")
 
 
-def parse_reply(raw: bytes, limit: int) -> Answer:
+def parse_reply(raw: Bytes, limit: int) -> Answer:
     """Raises ProtocolError unless the bytes, at most `limit` of them, are a reply."""
+    _require_limit(raw, limit)
+    return Masked.read(raw) or _parse_reply(raw)
+
+
+def _parse_reply(raw: Bytes) -> Answer:
     message = wire.SecureReply()
-    _decode(message, raw, limit)
+    _parse(message, raw)
     match message.WhichOneof("body"):
         case "advert":
             return Advert.from_wire(message.advert)
@@ -379,7 +417,7 @@ def closure_from_wire(message: wire.Closure) -> Closure:
 
 def encode_positions(positions: Sequence[int]) -> bytes:
     """A set of positions as it is signed: 4 big-endian bytes each, ascending."""
-    return b"".join(position.to_bytes(4, "big") for position in positions)
+    return struct.pack(f">{len(positions)}I", *positions)
 
 
 def _fields(body: "Member | Answer | Request") -> dict[str, Any]:
@@ -393,9 +431,16 @@ def _positions(raw: Sequence[int]) -> tuple[int, ...]:
     return tuple(raw)
 
 
-def _decode(message: wire.SecureRequest | wire.SecureReply, raw: bytes, limit: int) -> None:
+def _require_limit(raw: Bytes, limit: int) -> None:
     if len(raw) > limit:
         raise ProtocolError("malformed", f"a message of {len(raw)} bytes exceeds the {limit} of this phase")
+
+
+def _serialise(message: Message) -> bytes:
+    return message.SerializeToString(deterministic=True)
+
+
+def _parse(message: Message, raw: Bytes) -> None:
     try:
         message.ParseFromString(raw)
     except DecodeError:

@@ -159,36 +159,35 @@ class SecureSiteHalf:
         return answer
 
     def _advertise(self) -> Advert:
-        site, identity = self._membership.site, self._membership.identity
+        site, sign = self._membership.site, self._membership.sign
         keys = self._share_key.public, self._mask_key.public
-        signature = identity.sign(ADVERT, self._about, site.encode(), *keys)
+        signature = sign(ADVERT, self._about, site.encode(), *keys)
         closures = tuple(
-            identity.sign(CLOSED, session) if self._log.close(session) else b""
-            for session in self.header.abandoned
+            sign(CLOSED, session) if self._log.close(session) else b"" for session in self.header.abandoned
         )
         self._member = Member(site, *keys, signature)
         return Advert(self._about, *keys, signature, closures)
 
     def _share(self, request: Adverts) -> Shares:
         """R1: fix U1 and with it the session, then deal shares of the two secrets."""
-        members, roster = request.members, self._membership.roster
+        members = request.members
         site_checks.check_name(request.header_hash, self._about)
         site_checks.check_members(members, self.header)
-        site_checks.check_signatures(members, self._about, roster)
+        site_checks.check_signatures(members, self._about, self._membership)
         site_checks.check_keys(members)
         site_checks.check_own(members, self._member)
         self._closed = self._log.contributions(self.header)
-        require_closed(self._closed, request.closures)
+        require_closed(self._closed, request.closures, self._membership.signatures.verify)
         agreement = Agreement(self.header, session_name(self._header_bytes, members), members)
         site_checks.check_size(members, agreement.floor)
         self._agreement, self._about = agreement, agreement.name
-        self._view = site_checks.View(agreement, roster)
+        self._view = site_checks.View(agreement, self._membership)
         self._own = agreement.sites.index(self._membership.site)
         self._agree()
         self._seed = secrets.token_bytes(32)
         mark = commitment(self._seed, self._membership.site, agreement.name)
         sealed = self._deal()
-        signature = self._membership.identity.sign(SHARES, agreement.name, mark, sealed)
+        signature = self._membership.sign(SHARES, agreement.name, mark, sealed)
         return Shares(agreement.name, mark, sealed, signature)
 
     def _agree(self) -> None:
@@ -239,7 +238,7 @@ class SecureSiteHalf:
         self._drop("_words", "_seed", "_mask_key", "_share_key", "_agreed", "_pair_keys")
         digest, head = words_digest(words), self._log.head
         fields = receipt_fields(agreement.name, self._sharers, digest, head)
-        receipt = Receipt(digest, head, self._membership.identity.sign(MASKED, *fields))
+        receipt = Receipt(digest, head, self._membership.sign(MASKED, *fields))
         return Masked(agreement.name, words, receipt)
 
     def _take(self, peers: tuple[int, ...], sealed: bytes) -> None:
@@ -271,7 +270,7 @@ class SecureSiteHalf:
         self._survivors = survivors
         self._statement = statement(name, self._sharers, survivors)
         self._log.state(self.header, name, self._statement)
-        return Consistency(name, self._membership.identity.sign(CONSISTENT, self._statement))
+        return Consistency(name, self._membership.sign(CONSISTENT, self._statement))
 
     def _release(self, request: Signers) -> Release:
         """R4: exactly one share for each member of U2, once."""
@@ -287,7 +286,7 @@ class SecureSiteHalf:
             self._held[dealer][0] if dealer in alive else self._held[dealer][1]
             for dealer in agreement.dealers(self._own, frozenset(self._sharers))
         )
-        signature = self._membership.identity.sign(RELEASE, agreement.name, shares)
+        signature = self._membership.sign(RELEASE, agreement.name, shares)
         return Release(agreement.name, shares, signature)
 
     def _limit(self) -> int:
@@ -314,7 +313,7 @@ class SecureSiteHalf:
         failure = error.failure[:MAX_FAILURE_BYTES]
         text = error.message.encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
         fields = self._about, failure.encode(), text.encode(), accused.encode()
-        signature = self._membership.identity.sign(ABORT, *fields)
+        signature = self._membership.sign(ABORT, *fields)
         return secure_messages.reply(Abort(self._about, failure, text, accused, signature))
 
     def _wipe(self) -> None:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sealora.protocol.codec import Words
+from sealora.protocol.long_fields import Bytes
+from sealora.protocol.messages import Header
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,16 @@ class CoordinatorHalf(Protocol):
     """The coordinator's half of one attempt."""
 
     @property
+    def header(self) -> Header:
+        """What the attempt is about."""
+
+    @property
     def phase(self) -> str:
         """Name of the open phase: "train" at first."""
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether the open phase must not be given up and lacks answers: its requests are to be repeated."""
 
     @property
     def transcript(self) -> bytes:
@@ -51,11 +61,17 @@ class CoordinatorHalf(Protocol):
     def requests(self) -> Mapping[str, bytes]:
         """The messages of the phase that is open, by site; empty in the first and after the last."""
 
-    def receive(self, site: str, message: bytes) -> None:
+    def receive(self, site: str, message: Bytes) -> None:
         """Take a site's answer to the open phase. Raises ProtocolError: the site is a culprit."""
 
+    def leave(self, site: str, reason: str) -> None:
+        """Note that a site has refused: it takes no further part in the attempt."""
+
     def advance(self) -> None:
-        """Close the phase with the answers there are. Raises AttemptFailed below the quorum."""
+        """Close the phase with the answers there are.
+
+        Raises AttemptFailed below the quorum, AttemptPending where the phase must not be given up.
+        """
 
     def result(self) -> Sum:
         """The sum, after the last phase."""

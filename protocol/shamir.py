@@ -58,7 +58,7 @@ class Recovery:
         """
         if len(shares) != len(self._coefficients):
             raise ValueError("there must be one share for each point")
-        value: int = sum(map(mul, self._coefficients, map(_element, shares))) % PRIME
+        value: int = sum(map(mul, self._coefficients, _elements(shares))) % PRIME
         if value >= 2 ** (8 * SECRET_BYTES):
             raise ProtocolError("bad_share", "the shares do not belong to one 32-byte secret")
         return value.to_bytes(SECRET_BYTES, "big")
@@ -94,8 +94,8 @@ def _inverses(elements: Sequence[int]) -> list[int]:
     return inverses[::-1]
 
 
-def _element(share: bytes) -> int:
-    value = int.from_bytes(share, "big")
-    if len(share) != SHARE_BYTES or value >= PRIME:
+def _elements(shares: Sequence[bytes]) -> list[int]:
+    values = [int.from_bytes(share, "big") for share in shares]
+    if any(len(share) != SHARE_BYTES for share in shares) or max(values) >= PRIME:
         raise ProtocolError("bad_share", "a share is not the encoding of a field element")
-    return value
+    return values

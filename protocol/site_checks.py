@@ -5,12 +5,11 @@ All raise ProtocolError with the failure class that their first line names.
 
 from collections.abc import Collection, Mapping, Sequence
 
+from sealora.protocol.admission import Membership
 from sealora.protocol.agreement import ADVERT, CONSISTENT, MASKED, Agreement, receipt_fields
 from sealora.protocol.attempts import Contribution
 from sealora.protocol.errors import ProtocolError
-from sealora.protocol.keys import verify
 from sealora.protocol.messages import Header
-from sealora.protocol.roster import Roster
 from sealora.protocol.secure_messages import Member, Receipt, Request
 
 
@@ -35,11 +34,11 @@ def check_members(members: Sequence[Member], header: Header) -> None:
         raise ProtocolError("stranger", "a site outside the cohort advertises keys")
 
 
-def check_signatures(members: Sequence[Member], about: bytes, roster: Roster) -> None:
+def check_signatures(members: Sequence[Member], about: bytes, membership: Membership) -> None:
     """ "forged": every member signed its keys for this very header, under its key on the roster."""
     for member in members:
         fields = (about, member.site.encode(), member.share_key, member.mask_key)
-        verify(roster.public(member.site), member.signature, ADVERT, *fields)
+        membership.verify(member.site, member.signature, ADVERT, *fields)
 
 
 def check_keys(members: Sequence[Member]) -> None:
@@ -89,7 +88,7 @@ def check_receipts(receipts: Mapping[int, Receipt], sharers: Sequence[int], view
     """ "forged": each survivor signed its vector with the U2 of *this* site."""
     for position, receipt in receipts.items():
         fields = receipt_fields(view.agreement.name, sharers, receipt.digest, receipt.head)
-        verify(view.public(position), receipt.signature, MASKED, *fields)
+        view.verify(position, receipt.signature, MASKED, *fields)
 
 
 def check_signers(signers: Collection[int], survivors: Collection[int]) -> None:
@@ -101,16 +100,20 @@ def check_signers(signers: Collection[int], survivors: Collection[int]) -> None:
 def check_statements(signatures: Mapping[int, bytes], statement: bytes, view: "View") -> None:
     """ "forged": each signed the statement that *this* site signed."""
     for position, signature in signatures.items():
-        verify(view.public(position), signature, CONSISTENT, statement)
+        view.verify(position, signature, CONSISTENT, statement)
 
 
 class View:
     """A session together with the roster that names its members' keys."""
 
-    def __init__(self, agreement: Agreement, roster: Roster) -> None:
+    def __init__(self, agreement: Agreement, membership: Membership) -> None:
         self.agreement = agreement
-        self._roster = roster
+        self._membership = membership
 
     def public(self, position: int) -> bytes:
         """Identity key of the member at a position of U1."""
-        return self._roster.public(self.agreement.sites[position])
+        return self._membership.roster.public(self.agreement.sites[position])
+
+    def verify(self, position: int, signature: bytes, label: str, *fields: bytes) -> None:
+        """Raises ProtocolError("forged", …) unless the member at a position signed this."""
+        self._membership.verify(self.agreement.sites[position], signature, label, *fields)

@@ -7,6 +7,7 @@ dealer or the holder, cannot be told from one such pair: it is reported as a dis
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import combinations, islice
 
 from sealora.protocol.agreement import Agreement, commitment, pair_mask_key, self_mask_key
@@ -37,7 +38,8 @@ class Unmasking:
 
         Raises: AttemptFailed if a secret cannot be recovered.
         """
-        self._shares = {holder: self._split(holder) for holder in self.releases}
+        sharers = frozenset(self.sharers)
+        self._shares = {holder: self._split(holder, sharers) for holder in self.releases}
         add: list[bytes] = []
         subtract = [self_mask_key(self._seed(site), self.agreement.name) for site in self.survivors]
         alive = frozenset(self.survivors)
@@ -46,13 +48,10 @@ class Unmasking:
                 self._pairs(dropped, alive, add, subtract)
         return add, subtract
 
-    def _split(self, holder: int) -> dict[int, bytes]:
-        joined = self.releases[holder]
-        dealers = self.agreement.dealers(holder, frozenset(self.sharers))
-        return {
-            dealer: joined[place * SHARE_BYTES : (place + 1) * SHARE_BYTES]
-            for place, dealer in enumerate(dealers)
-        }
+    def _split(self, holder: int, sharers: frozenset[int]) -> dict[int, bytes]:
+        joined, places = self.releases[holder], range(0, len(self.releases[holder]), SHARE_BYTES)
+        shares = [joined[place : place + SHARE_BYTES] for place in places]
+        return dict(zip(self.agreement.dealers(holder, sharers), shares, strict=True))
 
     def _seed(self, survivor: int) -> bytes:
         expected, site = self.commitments[survivor], self.agreement.sites[survivor]
@@ -75,7 +74,8 @@ class Unmasking:
     def _secret(self, dealer: int, matches: Callable[[bytes], bool]) -> bytes:
         """A dealer's secret from the first set of shares that gives one which matches."""
         holders = [holder for holder in self.agreement.holders[dealer] if holder in self._shares]
-        holders.sort(key=lambda holder: holder in self._suspects)
+        if self._suspects:
+            holders.sort(key=lambda holder: holder in self._suspects)
         needed = self.agreement.shape.threshold
         for tried, chosen in enumerate(islice(_subsets(holders, needed), TRIES)):
             secret = self._recover(dealer, chosen)
@@ -86,7 +86,7 @@ class Unmasking:
         raise self._lost(dealer, len(holders), needed)
 
     def _recover(self, dealer: int, chosen: Sequence[int]) -> bytes | None:
-        points = tuple(self.agreement.holders[dealer].index(holder) + 1 for holder in chosen)
+        points = _points(self.agreement.holders[dealer], tuple(chosen))
         if points not in self._recoveries:
             self._recoveries[points] = Recovery(points)
         try:
@@ -112,6 +112,12 @@ class Unmasking:
         certain = sets <= TRIES and released >= needed + self.agreement.header.colluders
         culprits = frozenset({site}) if certain else frozenset[str]()
         return AttemptFailed(f"the shares of {site}'s secret contradict its commitment.", culprits)
+
+
+@lru_cache(maxsize=2)
+def _points(holders: tuple[int, ...], chosen: tuple[int, ...]) -> tuple[int, ...]:
+    """Where the chosen holders' shares lie; over a complete graph the same for one dealer after the other."""
+    return tuple(holders.index(holder) + 1 for holder in chosen)
 
 
 def _subsets(holders: Sequence[int], size: int) -> Iterator[tuple[int, ...]]:

@@ -15,7 +15,7 @@ from sealora.server.events import Event, PhaseOpened, SiteAnswered, SiteRefused
 
 @dataclass
 class Attempt:
-    """Bytes and seconds are those of this attempt alone."""
+    """Bytes and seconds are those of this attempt alone; `tries` is how often a phase is asked at most."""
 
     round: int
     number: int
@@ -24,6 +24,7 @@ class Attempt:
     fleet: Fleet
     deadline: float
     tell: Callable[[Event], None]
+    tries: int = 1
     bytes_down: int = 0
     bytes_up: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -34,11 +35,14 @@ class Attempt:
     """The decoded sum by segment, once there is one."""
 
     def run(self, session: CoordinatorHalf, opening: Open) -> Sum:
-        """Open the session with the model, then follow it to its end. Raises AttemptFailed."""
-        self._phase("train", session, dict.fromkeys(self.cohort, messages.request(opening)))
-        while requests := session.requests():
-            wrapped = {site: messages.request(message) for site, message in requests.items()}
-            self._phase(session.phase, session, wrapped)
+        """Open the session with the model, unless it is open already, and follow it to its end.
+
+        Raises AttemptFailed, or AttemptPending where sites hold back the last shares.
+        """
+        if session.phase == "train":
+            self._phase(session, dict.fromkeys(self.cohort, messages.request(opening)))
+        while requests := self._requests(session):
+            self._phase(session, requests)
         total = session.result()
         self.transcript = session.transcript.hex()
         self.sums = self._decode(total)
@@ -50,15 +54,27 @@ class Attempt:
         except ValueError:
             raise AttemptFailed("the sum is not one that these contributors can have sent.") from None
 
-    def _phase(self, name: str, session: CoordinatorHalf, requests: Mapping[str, bytes]) -> None:
-        started = time.perf_counter()
+    def _phase(self, session: CoordinatorHalf, requests: Mapping[str, bytes]) -> None:
+        """Ask the sites, and once more those that were not heard if the phase must not be given up."""
+        name, started = session.phase, time.perf_counter()
         self.tell(PhaseOpened(self.round, name, len(requests)))
+        self._ask(name, session, requests)
+        for _ in range(1, self.tries):
+            if session.incomplete:
+                self._ask(name, session, self._requests(session))
+        session.advance()
+        self.seconds[name] = time.perf_counter() - started
+
+    def _ask(self, phase: str, session: CoordinatorHalf, requests: Mapping[str, bytes]) -> None:
         self.bytes_down += sum(map(len, requests.values()))
         for site, reply in self.fleet.exchange(requests, self.deadline):
             self.bytes_up += len(reply)
-            self._take(name, session, site, reply, len(requests[site]))
-        session.advance()
-        self.seconds[name] = time.perf_counter() - started
+            self._take(phase, session, site, reply, len(requests[site]))
+            del reply  # as long as the model: it must be gone when the next one comes
+
+    def _requests(self, session: CoordinatorHalf) -> Mapping[str, bytes]:
+        """The open phase's messages as they travel."""
+        return {site: messages.request(message) for site, message in session.requests().items()}
 
     def _take(self, phase: str, session: CoordinatorHalf, site: str, reply: bytes, sent: int) -> None:
         try:
@@ -66,6 +82,7 @@ class Attempt:
             if isinstance(body, Refusal):
                 if body.reason == Reason.BUDGET:
                     self.out_of_budget.add(site)
+                session.leave(site, body.text)
                 self.tell(SiteRefused(self.round, site, body.reason.name.lower(), body.text))
                 return
             session.receive(site, body)

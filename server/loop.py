@@ -60,7 +60,7 @@ class Coordinator:
 
         A round that the sites' privacy budgets do not pay for ends the run, with the model before it.
         Raises UsageError if the checkpoint is of another plan or damaged, and RunError when a round
-        cannot be completed: the checkpoint is kept and can be resumed.
+        cannot be completed, or not yet (AttemptPending): the checkpoint is kept and can be resumed.
         """
         checkpoint = self._restore()
         self._tell(RunStarted(self.plan.rounds.count, self.fleet.sites, checkpoint.history))
@@ -112,8 +112,9 @@ class Coordinator:
             header = self.sessions.propose(proposal).serialise()
             opening = Open(header, tensors, broadcast.trains, self.sessions.sign(header))
             self._tell(AttemptOpened(number, count, cohort))
+            rounds = self.plan.rounds
             attempt = Attempt(
-                number, count, cohort, layout, self.fleet, self.plan.rounds.deadline, self._tell
+                number, count, cohort, layout, self.fleet, rounds.deadline, self._tell, rounds.attempts
             )
             try:
                 return attempt, attempt.run(self.sessions.open(header), opening)

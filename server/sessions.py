@@ -60,12 +60,16 @@ class SecureSessions:
 
     A session in which masked updates may have left, but that yielded no sum, is abandoned by the
     next attempt on the same model; the closures gathered meanwhile go along (SPEC.md, retry).
+    Unmasking uses `threads`.
     """
 
-    def __init__(self, identity: IdentityKey, roster: Roster, settings: SecureAggregationSettings) -> None:
+    def __init__(
+        self, identity: IdentityKey, roster: Roster, settings: SecureAggregationSettings, threads: int = 1
+    ) -> None:
         self._identity = identity
         self._roster = roster
         self._settings = settings
+        self._threads = threads
         self._last: SecureCoordinatorHalf | None = None
 
     @property
@@ -79,9 +83,12 @@ class SecureSessions:
     def propose(self, header: Header) -> Header:
         """Thresholds from the plan and the cohort's size, the roster, and what must be closed first.
 
-        Raises RunError if a cohort of this size cannot hide its members.
+        Raises RunError if a cohort of this size cannot hide its members, or if so many of them released
+        their shares for this model before that they will not contribute again.
         """
         sites, before = len(header.cohort), self._before(header)
+        if before is not None and not before.closable:
+            raise _spent(before)
         colluders, least = self._settings.colluders_of(sites), self._settings.minimum_of(sites)
         if problem := tolerance(sites, colluders, least).problem:
             raise RunError(
@@ -102,9 +109,8 @@ class SecureSessions:
     def open(self, header: bytes) -> CoordinatorHalf:
         """A half that relays, adds and unmasks."""
         before = self._before(Header.parse(header))
-        self._last = SecureCoordinatorHalf(
-            header, self._roster, before.closures if before is not None else ()
-        )
+        closures = before.closures if before is not None else ()
+        self._last = SecureCoordinatorHalf(header, self._roster, closures, threads=self._threads)
         return self._last
 
     def _before(self, header: Header) -> SecureCoordinatorHalf | None:
@@ -113,3 +119,13 @@ class SecureSessions:
         if self._last is not None and (self._last.header.work, self._last.header.model_hash) == about:
             return self._last
         return None
+
+
+def _spent(half: SecureCoordinatorHalf) -> RunError:
+    """Why there is no other attempt on a model: the one before can no longer be closed."""
+    liars = ", ".join(sorted(half.culprits))
+    return RunError(
+        f"round {half.header.round} cannot be masked: too many sites have released their shares for this "
+        "model before, and they do so once.",
+        "Start a new run with another seed" + (f", without {liars}." if liars else "."),
+    )

@@ -20,10 +20,18 @@ LATE = 1e12
 
 @dataclass(frozen=True)
 class Fault:
-    """From `phase` on (0 is training) the site is lost, or answers `delay` virtual seconds late."""
+    """From `phase` on (0 is training) the site is lost, or answers `delay` virtual seconds late.
+
+    After `times` requests it is well again; a phase that is asked again counts as often as it is asked.
+    """
 
     phase: int
     delay: float = LOST
+    times: float = math.inf
+
+    def delay_of(self, request: int) -> float:
+        """Virtual seconds by which the answer to a request is late, counted from 0 within the attempt."""
+        return self.delay if self.phase <= request < self.phase + self.times else 0.0
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class InProcessFleet:
         self._interrupt = interrupt
         self._faults = faults or Faults()
         self._fault: dict[str, Fault | None] = {}
-        self._phase: dict[str, int] = {}
+        self._request: dict[str, int] = {}
         self._first_attempt: dict[int, int] = {}
 
     @property
@@ -51,19 +51,19 @@ class InProcessFleet:
 
     def _delay(self, site: str, request: bytes) -> float:
         """Virtual seconds until the site's answer to this request."""
-        self._note_phase(site, request)
-        fault = self._fault[site]
-        return fault.delay if fault is not None and self._phase[site] >= fault.phase else 0.0
+        self._note(site, request)
+        fault = self._fault.get(site)  # none in an attempt that another fleet has opened
+        return fault.delay_of(self._request[site]) if fault is not None else 0.0
 
-    def _note_phase(self, site: str, request: bytes) -> None:
+    def _note(self, site: str, request: bytes) -> None:
         """Follow the attempt from the bytes, as an observer on the wire could."""
         body = messages.parse_request(request)
         if not isinstance(body, Open):
-            self._phase[site] += 1
+            self._request[site] = self._request.get(site, 0) + 1
             return
         header = Header.parse(body.header)
         exempt = header.work == Work.EVALUATE
         # A restarted run numbers its attempts on, and must still meet the faults of a round's first.
         attempt = header.attempt - self._first_attempt.setdefault(header.round, header.attempt) + 1
-        self._phase[site] = 0
+        self._request[site] = 0
         self._fault[site] = None if exempt else self._faults.of(site, header.round, attempt)

@@ -1,9 +1,10 @@
 """Keys and roster of a simulated federation: real cryptography, made afresh in every process."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sealora.client.site import SessionFactory
+from sealora.plan.workers import available_cores
 from sealora.protocol.admission import Floors, Membership
 from sealora.protocol.attempts import AttemptLog
 from sealora.protocol.keys import IdentityKey
@@ -13,19 +14,24 @@ from sealora.protocol.roster import Roster, genesis
 from sealora.protocol.secure_site import SecureSiteHalf
 from sealora.protocol.session import SiteHalf
 from sealora.protocol.settings import SecureAggregationSettings
+from sealora.protocol.signatures import Signatures
 from sealora.server.sessions import PlainSessions, SecureSessions, Sessions
 
 
 @dataclass(frozen=True)
 class Identities:
-    """How the parties of one run open their sessions."""
+    """How the parties of one run open their sessions; nobody is a member of plain ones."""
 
     coordinator: Sessions
     sites: dict[str, SessionFactory]
+    members: dict[str, Membership] = field(default_factory=dict)
 
 
 def make_identities(sites: Sequence[str], settings: SecureAggregationSettings) -> Identities:
-    """Fresh identity keys and a roster that every site has signed; plain sessions if the plan says so."""
+    """Fresh identity keys and a roster that every site has signed; plain sessions if the plan says so.
+
+    As all sites are in this process, a signature that one of them has verified is good for the others, too.
+    """
     if not settings.enabled:
         return Identities(PlainSessions(), dict.fromkeys(sites, PlainSiteHalf))
     coordinator = IdentityKey.generate()
@@ -35,10 +41,12 @@ def make_identities(sites: Sequence[str], settings: SecureAggregationSettings) -
     for site, key in keys.items():
         revision = revision.signed(site, key)
     roster = Roster((revision,))
-    floors = Floors()
+    floors, known = Floors(), Signatures()
+    memberships = {site: Membership(site, key, roster, floors, known) for site, key in keys.items()}
     return Identities(
-        SecureSessions(coordinator, roster, settings),
-        {site: _secure(Membership(site, key, roster, floors)) for site, key in keys.items()},
+        SecureSessions(coordinator, roster, settings, threads=available_cores()),
+        {site: _secure(membership) for site, membership in memberships.items()},
+        memberships,
     )
 
 

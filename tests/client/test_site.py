@@ -62,7 +62,7 @@ def refusal(site, request):
 
 
 def contributes(site, request):
-    return isinstance(messages.parse_reply(site.handle(request)), bytes)
+    return not isinstance(messages.parse_reply(site.handle(request)), Refusal)
 
 
 @pytest.mark.parametrize("work", [Work.TRAIN, Work.EVALUATE])

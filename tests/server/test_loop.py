@@ -180,7 +180,7 @@ class Accusing(PlainCoordinatorHalf):
     """Names site-1 as the culprit of the first attempt it is in."""
 
     def advance(self):
-        if "site-1" in self._header.cohort:
+        if "site-1" in self.header.cohort:
             raise AttemptFailed("site-1 cheated.", frozenset({"site-1"}))
         super().advance()
 
@@ -198,7 +198,7 @@ def test_culprits_leave_the_next_cohort(tmp_path):
 def test_without_sites_the_run_stops(tmp_path):
     class Hostile(PlainCoordinatorHalf):
         def advance(self):
-            raise AttemptFailed("all cheat.", frozenset(self._header.cohort))
+            raise AttemptFailed("all cheat.", frozenset(self.header.cohort))
 
     with pytest.raises(RunError, match="no site is left for round 1"):
         toy_federation(tmp_path).coordinator(new_session=Hostile).run()

@@ -5,10 +5,10 @@ import itertools
 import pytest
 
 from sealora.plan.settings import CohortSettings, RoundsSettings
-from sealora.protocol.errors import RunError
+from sealora.protocol.errors import AttemptPending, RunError
 from sealora.protocol.settings import SecureAggregationSettings
-from sealora.server.events import AttemptLost, SiteRefused
-from sealora.simulation.faults import Fault, Faults
+from sealora.server.events import AttemptLost, SiteAnswered, SiteRefused
+from sealora.simulation.faults import LATE, LOST, Fault, Faults
 from sealora.simulation.toy import toy_federation, toy_plan
 
 ROUNDS = RoundsSettings(count=2)
@@ -70,10 +70,22 @@ def test_losses_beyond_the_threshold_lose_the_attempt_and_not_the_run(tmp_path, 
     assert secure.sha256() == run(tmp_path / "plain", False)[0].sha256()
 
 
+@pytest.mark.parametrize("delay", [LOST, LATE])
+@pytest.mark.parametrize("times", [1, 2])
+def test_shares_that_did_not_come_are_asked_for_again(tmp_path, delay, times):
+    script = {(f"site-{number}", 1): Fault(UNMASK, delay, times) for number in (1, 2, 3)}
+    secure, _, events = run(tmp_path / "secure", True, Faults(script=script))
+    assert not any(isinstance(event, AttemptLost | SiteRefused) for event in events)
+    answers = [event.site for event in events if isinstance(event, SiteAnswered)]
+    assert answers.count("site-1") == answers.count("site-6")
+    assert secure.sha256() == run(tmp_path / "plain", False)[0].sha256()
+
+
 def test_losses_while_shares_leave_pause_the_run(tmp_path):
     script = {(f"site-{number}", 2): Fault(UNMASK) for number in (1, 2, 3)}
-    with pytest.raises(RunError, match="round 2 found no quorum"):
+    with pytest.raises(AttemptPending, match="sum of round 2 is not open yet") as pending:
         run(tmp_path / "secure", True, Faults(script=script))
+    assert "No answer from site-1, site-2, site-3. Bring them back" in str(pending.value)
     resumed = run(tmp_path / "secure", True)[0]
     assert resumed.sha256() == run(tmp_path / "plain", False)[0].sha256()
 

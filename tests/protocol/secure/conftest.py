@@ -133,7 +133,7 @@ class Cohort:
 @pytest.fixture
 def remember_signatures(monkeypatch) -> None:
     """Verify each signature once: all sites of a test are in one process."""
-    for module in ("site_checks", "secure_coordinator"):
+    for module in ("signatures", "intake"):
         monkeypatch.setattr(f"sealora.protocol.{module}.verify", lru_cache(maxsize=1 << 16)(verify))
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from sealora.protocol import secure_messages as wire
-from sealora.protocol.agreement import ABORT
+from sealora.protocol import secure_messages_pb2
+from sealora.protocol.agreement import ABORT, RELEASE
 from sealora.protocol.attempts import CLOSED, AttemptLog, Closure
-from sealora.protocol.errors import AttemptFailed, ProtocolError
+from sealora.protocol.errors import AttemptFailed, AttemptPending, ProtocolError
 from sealora.protocol.keys import IdentityKey, verify
 from sealora.protocol.messages import Work, model_hash
 from sealora.protocol.secure_coordinator import SecureCoordinatorHalf
@@ -168,6 +169,128 @@ def test_a_closed_session_is_not_opened_by_a_half_that_is_still_alive(make_cohor
     )
 
 
+# --- shares have begun to leave ---
+
+
+def reach_release(cohort, **options):
+    """A session that is about to ask for shares."""
+    opening = cohort.opening()
+    return cohort.run(opening, cohort.coordinator(opening, **options), until=UNMASK)
+
+
+def ask(cohort, coordinator, names):
+    """Put the open phase's requests to some sites, and hand over what they answer."""
+    requests = coordinator.requests()
+    for name in names:
+        coordinator.receive(name, cohort.answer(name, requests[name]))
+
+
+def test_too_few_shares_keep_the_session_open(make_cohort):
+    cohort = make_cohort(6, colluders=2, n_min=5)
+    coordinator = reach_release(cohort)
+    asked = coordinator.requests()
+    assert coordinator.incomplete
+    ask(cohort, coordinator, cohort.names[:3])
+    with pytest.raises(
+        AttemptPending, match=r"3 sites finished .* 5 are needed\. No answer from site0003"
+    ) as pending:
+        coordinator.advance()
+    assert "resume" in pending.value.remedy
+    # Those that were not heard are asked again, in the same words, and answer.
+    assert coordinator.requests() == {name: asked[name] for name in cohort.names[3:]}
+    ask(cohort, coordinator, cohort.names[4:])
+    assert not coordinator.incomplete
+    coordinator.advance()
+    assert_sum(cohort, coordinator)
+
+
+def test_a_share_that_was_lost_on_the_way_is_sent_again(make_cohort):
+    cohort = make_cohort(4)
+    coordinator = reach_release(cohort)
+    lost = {name: cohort.answer(name, request) for name, request in coordinator.requests().items()}
+    with pytest.raises(AttemptPending):
+        coordinator.advance()
+    for name, request in coordinator.requests().items():
+        again = cohort.answer(name, request)
+        assert again == lost[name]
+        coordinator.receive(name, again)
+    coordinator.advance()
+    assert_sum(cohort, coordinator)
+
+
+@pytest.mark.parametrize("heard", range(4))
+def test_a_restarted_coordinator_asks_again_for_shares(make_cohort, heard):
+    """Whatever it had heard by then."""
+    cohort = make_cohort(4)
+    saved = []
+    coordinator = reach_release(cohort, save=saved.append)
+    asked = coordinator.requests()
+    ask(cohort, coordinator, cohort.names[:heard])
+    resumed = SecureCoordinatorHalf.from_bytes(saved[-1], cohort.roster, save=saved.append)
+    assert resumed.incomplete
+    assert resumed.requests() == asked
+    ask(cohort, resumed, cohort.names)
+    resumed.advance()
+    assert_sum(cohort, resumed)
+    assert SecureCoordinatorHalf.from_bytes(saved[-1], cohort.roster).result().contributors == cohort.names
+
+
+def test_shares_are_gone_from_the_state_once_the_sum_is_open(make_cohort):
+    cohort = make_cohort(4)
+    saved = []
+    coordinator = reach_release(cohort, save=saved.append)
+    requests = coordinator.requests()
+    released = [wire.parse_reply(cohort.answer(name, requests[name]), 4096) for name in cohort.names]
+    for name, answer in zip(cohort.names, released, strict=True):
+        coordinator.receive(name, wire.reply(answer))
+    assert all(answer.shares in coordinator.to_bytes() for answer in released)
+    coordinator.advance()
+    assert not any(answer.shares in saved[-1] for answer in released)
+
+
+def test_sites_that_lost_their_half_are_not_waited_for(make_cohort):
+    """No share has been seen, and fewer than t sites can release: now the session is closed instead."""
+    cohort = make_cohort(4)
+    coordinator = reach_release(cohort)
+    for name in cohort.names[:2]:
+        coordinator.leave(name, "no attempt is open")
+    assert not coordinator.incomplete
+    with pytest.raises(AttemptFailed, match="site0001: no attempt is open"):
+        coordinator.advance()
+    assert coordinator.closable
+    assert_sum(cohort, retry(cohort, coordinator))
+
+
+def test_a_session_that_can_be_neither_opened_nor_closed_is_known_to_be(make_cohort):
+    """Two of four released, the others lost what they held: t is three either way."""
+    cohort = make_cohort(4)
+    coordinator = reach_release(cohort)
+    ask(cohort, coordinator, cohort.names[:2])
+    assert coordinator.closable is False
+    for name in cohort.names[2:]:
+        coordinator.leave(name, "no attempt is open")
+    with pytest.raises(AttemptFailed):
+        coordinator.advance()
+    with pytest.raises(AttemptFailed, match="unclosed"):
+        retry(cohort, coordinator)
+
+
+def test_a_wrong_share_is_outvoted_by_one_that_comes_later(make_cohort):
+    cohort = make_cohort(4)
+    coordinator = reach_release(cohort)
+    requests = coordinator.requests()
+    release = wire.parse_reply(cohort.answer("site0000", requests["site0000"]), 4096)
+    lie = bytes(len(release.shares))
+    signature = cohort.identities["site0000"].sign(RELEASE, release.session, lie)
+    coordinator.receive("site0000", wire.reply(wire.Release(release.session, lie, signature)))
+    ask(cohort, coordinator, cohort.names[1:3])
+    with pytest.raises(AttemptPending, match=r"contradict .* No answer from site0003"):
+        coordinator.advance()
+    ask(cohort, coordinator, cohort.names[3:])
+    coordinator.advance()
+    assert_sum(cohort, coordinator)
+
+
 # --- the coordinator after a crash ---
 
 
@@ -226,6 +349,20 @@ def test_the_state_remembers_culprits_and_disputes(make_cohort):
 def test_a_state_that_cannot_be_read_is_refused(make_cohort, raw):
     with pytest.raises(ProtocolError, match="saved session"):
         SecureCoordinatorHalf.from_bytes(raw, make_cohort(3).roster)
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 23, 25, 32])
+def test_a_sum_of_another_dimension_is_refused(make_cohort, count):
+    """The header says three words of eight bytes."""
+    cohort = make_cohort(3)
+    opening = cohort.opening()
+    coordinator = cohort.run(opening, cohort.coordinator(opening), until=3)
+    message = secure_messages_pb2.CoordinatorState.FromString(coordinator.to_bytes())
+    assert len(message.words) == 24
+    message.words = bytes(count)
+    with pytest.raises(ProtocolError, match="saved session's sum") as refused:
+        SecureCoordinatorHalf.from_bytes(message.SerializeToString(), cohort.roster)
+    assert refused.value.failure == "malformed"
 
 
 # --- the site after a restart ---

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealora.protocol.graph import COMPLETE_UP_TO, neighbourhoods, regular, shape
+from sealora.protocol.graph import COMPLETE_UP_TO, Neighbourhoods, regular, shape
 from sealora.protocol.thresholds import floor, smallest_n_min, threshold, tolerance
 
 sizes = st.integers(1, 500)
@@ -83,6 +83,11 @@ def test_the_forecast_agrees_with_the_rules(sites, data):
 def test_degree_and_threshold_are_the_published_ones(corrupt, drop, expected):
     sizes = (1000, 10_000, 100_000)[: len(expected)]
     assert [regular(sites, corrupt, drop) for sites in sizes] == expected
+
+
+def neighbourhoods(sites, degree, seed):
+    found = Neighbourhoods(sites, degree, seed)
+    return [found[position] for position in range(sites)]
 
 
 def test_up_to_two_hundred_sites_everybody_knows_everybody():

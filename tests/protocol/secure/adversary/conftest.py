@@ -164,6 +164,23 @@ class Session:
         apply_masks(words, add, subtract)
         return words
 
+    def opened(
+        self, survivors: Collection[int], seeds: Mapping[int, bytes], scalars: Mapping[int, bytes]
+    ) -> np.ndarray:
+        """The sum over survivors, from their seeds and the scalars of all others that they masked with."""
+        agreement = self.agreement
+        words = np.sum([self.masked[position].words for position in survivors], axis=0, dtype=np.uint64)
+        add, subtract = [], [self_mask_key(seeds[position], agreement.name) for position in survivors]
+        for gone, scalar in scalars.items():
+            key = ExchangeKey.from_secret(scalar)
+            for survivor in survivors:
+                agreed = key.agree(agreement.members[survivor].mask_key)
+                ends = agreement.sites[survivor], agreement.sites[gone]
+                undo = subtract if survivor < gone else add
+                undo.append(pair_mask_key(agreed, agreement.name, *ends, agreement.header.model_hash))
+        apply_masks(words, add, subtract)
+        return words
+
     def total(self, survivors: Collection[int], released: Mapping[int, Mapping[int, bytes]]) -> np.ndarray:
         """The sum over survivors when nobody of U2 dropped out."""
         words = np.sum([self.masked[position].words for position in survivors], axis=0, dtype=np.uint64)

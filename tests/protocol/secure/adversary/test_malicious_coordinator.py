@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sealora.protocol import long_fields
 from sealora.protocol import secure_messages as wire
 from sealora.protocol.agreement import (
     ABORT,
@@ -120,11 +121,21 @@ def large_clip(attacker):
 
 
 def two_models(attacker):
-    """Other tensors than the header names, made for one site."""
-    attacker.tell(
-        A, attacker.cohort.opening(tensors=b"a trap", model_hash=attacker.cohort.header().model_hash)
+    """All but A get a model from which nothing can be learnt: their updates are zero, and the sum is A's.
+
+    Pasquini et al. 2022, "Eluding secure aggregation in federated learning via model inconsistency".
+    """
+    cohort = attacker.cohort
+    opening = cohort.opening()
+    session = attacker.open(opening, [A])
+    for site in (B, C, D):
+        cohort.payloads[site] = np.zeros_like(cohort.payloads[site])
+        session.adverts[site] = attacker.tell(site, replace(opening, tensors=b"a dead end"))
+    session.share().mask()
+    signatures = session.confirm(range(4), cohort.names)
+    return np.array_equal(
+        session.total(range(4), session.release(signatures, cohort.names)), cohort.payloads[A]
     )
-    return True
 
 
 def replayed_round(attacker):
@@ -249,6 +260,22 @@ def reflected_shares(attacker):
     return True
 
 
+def swapped_shares(attacker):
+    """What C sealed for A stands where what B sealed for A should be, and the other way round."""
+    session = attacker.open(attacker.cohort.opening()).share()
+    request = session.delivery(A)
+    first, second, rest = request.sealed[:82], request.sealed[82:164], request.sealed[164:]
+    attacker.tell(A, replace(request, sealed=second + first + rest))
+    return True
+
+
+def padded_message(attacker):
+    """A true message with a million bytes more, of a field that nobody knows."""
+    session = attacker.open(attacker.cohort.opening()).share()
+    padding = b"".join(long_fields.field(100, bytes(1_000_000)))
+    return isinstance(attacker.tell(A, wire.request(session.delivery(A)) + padding), wire.Masked)
+
+
 def small_u2(attacker):
     """Only a colluder's masks hide A's payload."""
     session = attacker.open(attacker.cohort.opening()).share()
@@ -282,12 +309,18 @@ def stale_delivery(attacker):
 
 
 def u2_equivocation(attacker):
-    """A is told another U2 than the others: their receipts name one that A has not seen."""
+    """A is told that, besides itself, those shared who will drop out: only their masks hide its payload.
+
+    A U2 that small is filled up with others, up to t.
+    """
     session = attacker.open(attacker.cohort.opening()).share()
-    session.masked[0] = attacker.tell(A, session.delivery(A, (0, 1, 2, 4)))
-    for site in (B, C, D, E):
-        session.masked[session.position(site)] = attacker.tell(site, session.delivery(site))
-    return bool(session.confirm((0, 1, 2, 4), [A]))
+    others = [4, 5, 3][: session.agreement.threshold - 1]
+    session.masked[0] = attacker.tell(A, session.delivery(A, (0, *others)))
+    session.mask([B, C, D])
+    released = session.release(session.confirm((0, 1, 2, 3), [B, C, D]), [B, C, D])
+    seed, *scalars = (session.secret(dealer, released, 3) for dealer in (0, 4, 5))
+    payload = session.opened((0,), {0: seed}, dict(zip((4, 5), scalars, strict=True)))
+    return np.array_equal(payload, attacker.cohort.payloads[A])
 
 
 def invented_survivor(attacker):
@@ -333,16 +366,35 @@ def restored_site(attacker):
 # --- R4: release ---
 
 
+VIEWS = (
+    (0, 1, 2, 3),
+    (0, 1, 4, 5),
+    (0, 1, 2, 6),
+    (0, 1, 3, 6),
+    (0, 1, 4, 2),
+    (0, 1, 5, 3),
+    (0, 1, 6, 4),
+)
+"""Survivors as each of seven sites is told: A and B live for all, each other site for three at most."""
+
+
 def two_survivor_views(attacker):
-    """A, B and C confirm that G lives, D, E and F that it is gone; the statements are mixed."""
-    session = attacker.open(attacker.cohort.opening()).share().mask()
-    everybody, others = range(7), range(6)
-    alive = session.confirm(everybody, [A, B, C])
-    gone = session.confirm(others, [D, E, F])
-    mixed = alive | gone
-    session.release(mixed, [A, B, C])
-    session.release(mixed, [D, E, F])
-    return True
+    """Each site sees a U3 of four, but four hold that C is gone, four that D is, and so on: left are two."""
+    cohort = attacker.cohort
+    session = attacker.open(cohort.opening()).share().mask()
+    views = dict(enumerate(VIEWS))
+    signatures: dict[int, bytes] = {}
+    for position, view in views.items():
+        signatures |= session.confirm(view, [session.site(position)])
+    released = {}
+    for position, view in views.items():
+        released |= session.release({signer: signatures[signer] for signer in view}, [session.site(position)])
+    seeds = {alive: session.secret(alive, released, 4) for alive in (0, 1)}
+    scalars = {
+        gone: session.secret(gone, {own: released[own] for own, view in views.items() if gone not in view}, 4)
+        for gone in range(2, 7)
+    }
+    return np.array_equal(session.opened((0, 1), seeds, scalars), cohort.total([A, B]))
 
 
 def disjoint_quorums(attacker):
@@ -402,6 +454,19 @@ def retry_without_closing(attacker):
     first = attacker.open(cohort.opening()).share().mask()
     everybody = first.total(range(4), first.release(first.confirm(range(4), cohort.names), cohort.names))
     second = attacker.open(cohort.opening(attempt=2), [A, B, C]).share().mask()
+    rest = second.total(range(3), second.release(second.confirm(range(3), [A, B, C]), [A, B, C]))
+    return np.array_equal(everybody - rest, cohort.payloads[D])
+
+
+def retry_after_masking(attacker):
+    """When all have sent their vectors failure is feigned, D is left out of a retry, and both are opened."""
+    cohort = attacker.cohort
+    first = attacker.open(cohort.opening()).share().mask()
+    held = dict(cohort.halves)
+    second = attacker.open(cohort.opening(attempt=2), [A, B, C]).share().mask()
+    again, cohort.halves = cohort.halves, held
+    everybody = first.total(range(4), first.release(first.confirm(range(4), cohort.names), cohort.names))
+    cohort.halves = again
     rest = second.total(range(3), second.release(second.confirm(range(3), [A, B, C]), [A, B, C]))
     return np.array_equal(everybody - rest, cohort.payloads[D])
 
@@ -475,11 +540,13 @@ ATTACKS = [
     Attack(low_order_key, "low_order", ()),
     Attack(small_u1, "too_few", ("site_checks.check_size",)),
     Attack(reflected_shares, "tampered", ()),
+    Attack(swapped_shares, "tampered", ()),
+    Attack(padded_message, "malformed", ("secure_messages._require_limit",)),
     Attack(small_u2, "too_few", ("site_checks.check_size",)),
     Attack(excluded_from_u2, "excluded", ("site_checks.check_sharers",)),
     Attack(phantom_in_u2, "stranger", ("site_checks.check_sharers",)),
     Attack(stale_delivery, "stale", ("site_checks.check_name",)),
-    Attack(u2_equivocation, "forged", ("site_checks.check_receipts",), sites=5),
+    Attack(u2_equivocation, "forged", (), sites=6),
     Attack(invented_survivor, "forged", ("site_checks.check_receipts",)),
     Attack(resurrected_dropout, "resurrected", ("site_checks.check_survivors",), sites=5),
     Attack(small_u3, "too_few", ("site_checks.check_size",)),
@@ -520,6 +587,7 @@ ATTACKS = [
         ("admission.check_contributions", "secure_site.require_closed"),
         releases=4,
     ),
+    Attack(retry_after_masking, "unclosed", ("admission.check_contributions", "secure_site.require_closed")),
     Attack(retry_after_release, "unclosed", ("secure_site.require_closed",), releases=4),
     Attack(two_sessions_at_once, "unclosed", ("site_checks.check_still_closed",)),
     Attack(opening_a_closed_session, "closed", ()),
@@ -597,9 +665,36 @@ def test_shares_could_be_reflected_if_their_key_had_no_direction(make_attacker, 
     assert reflected_shares(make_attacker(4))
 
 
-def test_disjoint_quorums_would_recover_a_payload_at_half_the_sites(make_attacker, monkeypatch):
+def test_shares_could_be_swapped_if_one_key_sealed_them_all(make_attacker, monkeypatch):
+    for name, derived in (("sealing_key", sealing_key), ("sealing_data", sealing_data)):
+
+        def common(*arguments, derived=derived):
+            agreed = (bytes(32),) if derived is sealing_key else ()
+            return derived(*agreed, arguments[-3], "", "")
+
+        monkeypatch.setattr(f"sealora.protocol.secure_site.{name}", common)
+    assert swapped_shares(make_attacker(4))
+
+
+@pytest.fixture
+def half_the_sites(monkeypatch):
+    """A threshold that leaves two quorums without a site in common."""
     monkeypatch.setattr("sealora.protocol.thresholds.threshold", lambda sites, colluders: sites // 2)
+
+
+@pytest.mark.usefixtures("half_the_sites")
+def test_disjoint_quorums_would_recover_a_payload_at_half_the_sites(make_attacker):
     assert disjoint_quorums(make_attacker(7))
+
+
+@pytest.mark.usefixtures("half_the_sites")
+def test_u2_equivocation_would_recover_a_payload_at_half_the_sites(make_attacker, disable):
+    """With the threshold as it is, U2 and the signers are too many; below it, the receipts still hold."""
+    with pytest.raises(Aborted) as stopped:
+        u2_equivocation(make_attacker(6))
+    assert stopped.value.failure == "forged"
+    disable("site_checks.check_receipts")
+    assert u2_equivocation(make_attacker(6))
 
 
 def test_a_closed_session_could_be_opened_if_closing_were_not_written(make_attacker, monkeypatch):

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from sealora.protocol import secure_messages as wire
-from sealora.protocol.agreement import ADVERT, MASKED, RELEASE, SHARES, header_hash, receipt_fields
+from sealora.protocol.agreement import (
+    ADVERT,
+    MASKED,
+    RELEASE,
+    SHARES,
+    header_hash,
+    receipt_fields,
+    words_digest,
+)
 from sealora.protocol.errors import AttemptFailed, ProtocolError
 from sealora.protocol.keys import ExchangeKey
 from sealora.protocol.unmasking import Unmasking
@@ -141,11 +149,42 @@ def test_a_fault_is_refused_and_the_site_is_a_culprit(make_cohort, phase, change
 
 def test_the_words_are_checked_against_the_receipt(make_cohort, monkeypatch):
     """Without the check the site could sign one vector and have another one added."""
-    monkeypatch.setattr(
-        "sealora.protocol.secure_coordinator.words_digest", lambda words: AlwaysEqual(words.tobytes())
-    )
+    monkeypatch.setattr("sealora.protocol.intake.words_digest", lambda words: AlwaysEqual(words.tobytes()))
     cohort = make_cohort(4)
     total = run(cohort, Liar(cohort, MASK, words_with(lambda words: words + np.uint64(1)))).result()
+    assert not np.array_equal(total.words, cohort.total(cohort.names))
+
+
+def test_without_the_dimension_one_word_is_added_everywhere(make_cohort, monkeypatch):
+    """NumPy adds a vector of one word to every word of the sum."""
+    monkeypatch.setattr("sealora.protocol.intake.require_dimension", lambda *arguments: None)
+
+    def single(masked, identity):
+        words = np.ones(1, dtype=np.uint64)
+        digest, head = words_digest(words), masked.receipt.head
+        fields = receipt_fields(masked.session, range(4), digest, head)
+        receipt = wire.Receipt(digest, head, identity.sign(MASKED, *fields))
+        return wire.Masked(masked.session, words, receipt)
+
+    cohort = make_cohort(4)
+    total = run(cohort, Liar(cohort, MASK, single)).result()
+    assert total.contributors == cohort.names
+    assert not np.array_equal(total.words, cohort.total(cohort.names))
+
+
+def test_without_signatures_anybody_spoils_the_sum(make_cohort, monkeypatch):
+    """Somebody on the way swaps a vector and the receipt for others that nobody signed."""
+    monkeypatch.setattr("sealora.protocol.intake.verify", lambda *arguments: None)
+    monkeypatch.setattr("sealora.protocol.site_checks.check_receipts", lambda *arguments: None)
+
+    def forged(masked, identity):
+        words = masked.words + np.uint64(1)
+        return replace(
+            masked, words=words, receipt=wire.Receipt(words_digest(words), masked.receipt.head, bytes(64))
+        )
+
+    cohort = make_cohort(4)
+    total = run(cohort, Liar(cohort, MASK, forged)).result()
     assert not np.array_equal(total.words, cohort.total(cohort.names))
 
 
@@ -217,7 +256,9 @@ def test_a_liar_is_told_apart_from_those_it_disputes_with(make_cohort):
 def test_wrong_shares_beyond_repair_fail_the_attempt(make_cohort):
     cohort = make_cohort(4)
     with pytest.raises(AttemptFailed, match="contradict"):
-        run(cohort, Liar(cohort, UNMASK, release_with(lambda shares: bytes(len(shares)))), {"site0003": 4})
+        run(
+            cohort, Liar(cohort, UNMASK, release_with(lambda shares: bytes(len(shares)))), {"site0003": CHECK}
+        )
 
 
 def test_without_the_commitment_a_wrong_share_spoils_the_sum(make_cohort, monkeypatch):
@@ -281,7 +322,7 @@ def test_unmasking_says_whose_secret_lacks_shares(make_cohort):
     cohort = make_cohort(4)
     opening = cohort.opening()
     coordinator = cohort.run(opening, cohort.coordinator(opening), until=4)
-    state, agreement = coordinator._state, coordinator._agreement
+    state, agreement = coordinator._state, coordinator._state.agreement
     unmasking = Unmasking(agreement, state.sharers, state.survivors, dict.fromkeys(range(4), b""), {})
     with pytest.raises(AttemptFailed, match="0 of the 3 sites needed gave up their share of site0000"):
         unmasking.masks()
