@@ -8,7 +8,7 @@ roster.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Literal, TypeVar
@@ -65,6 +65,15 @@ class Certificate:
     expires: datetime
     tls_key: bytes
     """The TLS public key, as DER."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a TLS library needs, all as PEM; the key is unprotected and stays in memory."""
+
+    authority: bytes
+    certificate: bytes
+    key: bytes = field(repr=False)
 
 
 def new_tls_key() -> ec.EllipticCurvePrivateKey:

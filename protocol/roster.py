@@ -110,7 +110,7 @@ class Roster:
             raise ProtocolError("malformed", "the roster is empty")
         genesis = self.revisions[0]
         for revision in self.revisions:
-            _check_members(revision)
+            check_members(revision)
         if (genesis.serial, genesis.previous) != (0, GENESIS):
             raise ProtocolError("broken_chain", "the roster does not begin with its first revision")
         _check_approvals(genesis, genesis.members, len(genesis.members))
@@ -170,12 +170,8 @@ def quorum(revision: Revision) -> int:
     return threshold(len(revision.members), revision.colluders)
 
 
-def fingerprint(public: bytes) -> str:
-    """A key's SHA-256 as words, for operators to compare by voice."""
-    return spoken(hashlib.sha256(pack("sealora/v1/fingerprint", public)).digest(), KEY_WORDS)
-
-
-def _check_members(revision: Revision) -> None:
+def check_members(revision: Revision) -> None:
+    """Raises ProtocolError("duplicate", "malformed") for members that no roster can have."""
     keys = [*revision.members.values(), revision.coordinator]
     if len(set(keys)) != len(keys):
         raise ProtocolError("duplicate", "two parties of the roster share an identity key")
@@ -183,6 +179,11 @@ def _check_members(revision: Revision) -> None:
         raise ProtocolError("malformed", "the roster has too few or too many members")
     if not all(0 < len(site.encode()) <= MAX_NAME_BYTES for site in revision.members):
         raise ProtocolError("malformed", "a site's name is empty or too long")
+
+
+def fingerprint(public: bytes) -> str:
+    """A key's SHA-256 as words, for operators to compare by voice."""
+    return spoken(hashlib.sha256(pack("sealora/v1/fingerprint", public)).digest(), KEY_WORDS)
 
 
 def _check_successor(before: Revision, after: Revision) -> None:
