@@ -1,7 +1,6 @@
 """Enrolment at the site: make keys, ask for a certificate, and join with what comes back."""
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 from sealora.client.pinned_roster import PinnedRoster
 from sealora.client.site_folder import SiteCard, SiteFolder
 from sealora.client.starter import starter
-from sealora.plan.durable import sync_folder, write_durably
+from sealora.plan.durable import make_private_folder, write_durably
 from sealora.plan.key_files import write_key
 from sealora.plan.received import judging
 from sealora.protocol.certificates import (
@@ -36,7 +35,7 @@ def create(path: Path, name: str, passphrase: bytes | None) -> SiteFolder:
             f"{name[:80]!r} cannot be a site's name.",
             "Use 1 to 63 lower-case letters, digits and hyphens, such as ams or st-mary.",
         )
-    _make_folder(path)
+    make_private_folder(path)
     identity = IdentityKey.generate()
     folder = SiteFolder(path, name, identity.public)
     folder.keys.mkdir(mode=0o700)
@@ -133,14 +132,3 @@ def _forget_other_keys(folder: SiteFolder, certificate: Certificate) -> None:
     for path in folder.keys.glob("tls-*.pem"):
         if path != folder.tls_key_path(certificate.tls_key):
             path.unlink()
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(path.iterdir()):
-            raise UsageError(f"{path} is not empty.", "Choose a new folder.")
-        path.chmod(0o700)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be made ({error.strerror}).", "Choose another folder.") from None
-    sync_folder(path.resolve().parent)

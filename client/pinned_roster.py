@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import ValidationError
-
 from sealora.client.site_folder import SiteFolder
 from sealora.plan.durable import write_durably
-from sealora.plan.received import judging, read_received
+from sealora.plan.received import judging, load_own, read_received
 from sealora.protocol.draft import Draft
 from sealora.protocol.enrolment import Approval, Key, dump
 from sealora.protocol.errors import RefusedError, UsageError
@@ -119,12 +117,7 @@ class PinnedRoster:
 
     def _approved(self) -> Approved:
         path = self._folder.approved_path
-        if not path.is_file():
-            return Approved()
-        try:
-            return Approved.model_validate_json(read_received(path))
-        except ValidationError:
-            raise UsageError(f"{path} is damaged.", "Restore it from a backup.") from None
+        return load_own(Approved, path) if path.is_file() else Approved()
 
     def _stored(self) -> Roster:
         with judging(self._folder.roster_path):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,13 @@ class Contract:
     strategy: Strategy
 
 
+class Gatekeeper(Protocol):
+    """A site's policy, as a round asks it."""
+
+    def require(self, plan: PlanSettings, plan_hash: bytes, header: Header) -> None:
+        """Raises RefusedError or BudgetError unless the round is allowed; the message goes to the coordinator."""
+
+
 @dataclass
 class Site:
     """One data holder. `handle` is the whole of what a coordinator can make it do."""
@@ -50,6 +58,8 @@ class Site:
     new_session: SessionFactory
     purse: Purse | None = None
     """Pays for every training; None in a plan without a privacy guarantee."""
+    policy: Gatekeeper | None = None
+    """Asked in every round, before anything is paid, measured or trained."""
     metrics: Mapping[str, Counts] = field(default_factory=dict)
     """The sum vector of the last model received on this site's own test rows: for its own report."""
     _session: SiteHalf | None = None
@@ -101,6 +111,8 @@ class Site:
         strangers = set(opening.trains) - {spec.name for spec in self.trainer.layout.specs}
         if strangers:
             raise ProtocolError("malformed", "the header asks to train tensors that the plan does not have")
+        if self.policy is not None:
+            self.policy.require(self.contract.plan, self.contract.plan_hash, header)
 
     def _train(self, header: Header, broadcast: Broadcast) -> Words:
         contract = self.contract

@@ -16,10 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
 from sealora.plan.key_files import plain_pem, read_identity, read_tls_key
-from sealora.plan.received import judging, load_received, read_received
+from sealora.plan.received import judging, load_own, load_received
 from sealora.privacy.audit_log import AuditLog
 from sealora.protocol.certificates import Certificate, Credentials, verify_certificate
 from sealora.protocol.enrolment import Bundle, Key, Name, split_address
@@ -51,10 +49,7 @@ class SiteFolder:
         card_path = path / "site.json"
         if not card_path.is_file():
             raise UsageError(f"{path} is not the folder of a site.", "Make one with `sealora site init`.")
-        try:
-            card = SiteCard.model_validate_json(read_received(card_path))
-        except ValidationError:
-            raise UsageError(f"{card_path} is damaged.", "Restore it from a backup.") from None
+        card = load_own(SiteCard, card_path)
         return cls(path, card.name, bytes.fromhex(card.identity))
 
     @property

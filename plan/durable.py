@@ -1,7 +1,9 @@
-"""Files that a crash cannot tear."""
+"""Files that a crash cannot tear, in folders of their own."""
 
 import os
 from pathlib import Path
+
+from sealora.protocol.errors import UsageError
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -29,3 +31,15 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_private_folder(path: Path) -> None:
+    """A new folder of mode 0700; an empty one will do. Raises UsageError if it cannot be had."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise UsageError(f"{path} is not empty.", "Choose a new folder.")
+        path.chmod(0o700)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be made ({error.strerror}).", "Choose another folder.") from None
+    sync_folder(path.resolve().parent)

@@ -1,8 +1,10 @@
-"""Files that came from another organisation: read within bounds, and refused in one line."""
+"""Files of enrolment, others' and one's own: read within bounds, and refused in one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from sealora.protocol.enrolment import MAX_FILE_BYTES, File, load
 from sealora.protocol.errors import ProtocolError, RefusedError, UsageError
@@ -33,6 +35,14 @@ def load_received(kind: type[File], path: Path) -> File:
     """A request, bundle or approval, its signatures unchecked. Raises UsageError."""
     with judging(path):
         return load(kind, read_received(path))
+
+
+def load_own(kind: type[File], path: Path) -> File:
+    """A JSON file that this party wrote itself. Raises UsageError if it was damaged."""
+    try:
+        return kind.model_validate_json(read_received(path))
+    except ValidationError:
+        raise UsageError(f"{path} is damaged.", "Restore it from a backup.") from None
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sealora.plan.durable import sync_folder, write_durably
+from sealora.plan.durable import make_private_folder, write_durably
 from sealora.plan.key_files import read_tls_key, write_key
 from sealora.plan.received import judging
 from sealora.protocol import certificates
@@ -29,7 +29,9 @@ def create(path: Path, name: str, address: str, passphrase: bytes | None, now: d
         )
     with judging("the address"):
         split_address(address)
-    _make_folder(path)
+    make_private_folder(path)
+    for part in ("keys", "sites"):
+        (path / part).mkdir(mode=0o700)
     identity, authority = IdentityKey.generate(), new_tls_key()
     folder = FederationFolder(
         path, FederationCard(name=name, address=address, identity=identity.public.hex())
@@ -66,7 +68,7 @@ def certify_coordinator(folder: FederationFolder, passphrase: bytes | None, now:
 def renew(
     folder: FederationFolder, address: str, passphrase: bytes | None, now: datetime
 ) -> FederationFolder:
-    """A new certificate for the coordinator, perhaps at another address, which sites learn by a new bundle."""
+    """A new certificate for the coordinator, perhaps at another address; sites learn it by a new bundle."""
     with judging("the address"):
         split_address(address)
     moved = FederationFolder(folder.path, folder.card.model_copy(update={"address": address}))
@@ -173,16 +175,3 @@ class Gate:
         if party.identity.hex() != record.identity:
             raise ProtocolError("stranger", f"{party.name} is not enrolled with this identity key")
         return party.name
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(path.iterdir()):
-            raise UsageError(f"{path} is not empty.", "Choose a new folder.")
-        path.chmod(0o700)
-        for name in ("keys", "sites"):
-            (path / name).mkdir(mode=0o700)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be made ({error.strerror}).", "Choose another folder.") from None
-    sync_folder(path.resolve().parent)

@@ -12,21 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeVar
-
-from pydantic import ValidationError
+from typing import Literal
 
 from sealora.plan.durable import write_durably
 from sealora.plan.key_files import plain_pem, read_identity, read_tls_key
-from sealora.plan.received import judging, read_received
+from sealora.plan.received import judging, load_own
 from sealora.privacy.audit_log import AuditLog
 from sealora.protocol.certificates import Certificate, Credentials, verify_certificate
 from sealora.protocol.enrolment import Key, Name, dump, federation_words, split_address
 from sealora.protocol.errors import UsageError
 from sealora.protocol.keys import IdentityKey
 from sealora.protocol.settings import Settings
-
-Card = TypeVar("Card", bound=Settings)
 
 
 class FederationCard(Settings):
@@ -65,7 +61,7 @@ class FederationFolder:
             raise UsageError(
                 f"{path} is not the folder of a federation.", "Make one with `sealora server init`."
             )
-        return cls(path, _read(FederationCard, card))
+        return cls(path, load_own(FederationCard, card))
 
     @property
     def public(self) -> bytes:
@@ -130,12 +126,12 @@ class FederationFolder:
     def sites(self) -> Iterator[SiteRecord]:
         """Everybody who was ever enrolled, by name."""
         for path in sorted((self.path / "sites").glob("*.json")):
-            yield _read(SiteRecord, path)
+            yield load_own(SiteRecord, path)
 
     def site(self, name: str) -> SiteRecord:
         """One site's record, empty if it was never enrolled. `name` is a checked name."""
         path = self._site_path(name)
-        return _read(SiteRecord, path) if path.is_file() else SiteRecord(name=name)
+        return load_own(SiteRecord, path) if path.is_file() else SiteRecord(name=name)
 
     def save_site(self, record: SiteRecord) -> None:
         """Write one site's record durably."""
@@ -163,10 +159,3 @@ class FederationFolder:
 
     def _site_path(self, name: str) -> Path:
         return self.path / "sites" / f"{name}.json"
-
-
-def _read(kind: type[Card], path: Path) -> Card:
-    try:
-        return kind.model_validate_json(read_received(path))
-    except ValidationError:
-        raise UsageError(f"{path} is damaged.", "Restore it from a backup.") from None
