@@ -30,7 +30,7 @@ class PlanApproval:
 def record(
     folder: SiteFolder, action: Literal["approve", "withdraw"], plan: str, name: str, by: str, now: datetime
 ) -> None:
-    """Write an approval or a withdrawal; on disk when this returns. Raises DataError, RunError, UsageError."""
+    """Write an approval or a withdrawal; on disk when this returns. Raises DataError, RunError."""
     time = now.astimezone(UTC).isoformat(timespec="seconds")
     entry: Entry = dict(vars(PlanApproval(action, plan, name, by, time)))
     header: Entry = {"format": FORMAT, "owner": folder.name}

@@ -69,6 +69,7 @@ class Joining:
     bundle: Bundle
     certificate: Certificate
     roster: Roster | None
+    """What it brings that is not followed here yet."""
     known: bool
     """Whether the site joined this federation before, so that nobody need compare it again."""
 
@@ -89,8 +90,8 @@ def examine(folder: SiteFolder, bundle: Bundle, now: datetime) -> Joining:
     known = folder.bundle_path.is_file()
     if known:
         _require_same_federation(folder.bundle(), bundle)
-    if roster is not None:
-        PinnedRoster(folder).examine(roster, bytes.fromhex(bundle.coordinator))
+    if roster is not None and not PinnedRoster(folder).examine(roster, bytes.fromhex(bundle.coordinator)):
+        roster = None
     return Joining(bundle, certificate, roster, known)
 
 

@@ -82,7 +82,7 @@ class Policy:
         """Raises RefusedError, or BudgetError, with the first line that refuses; its text may be sent."""
         for verdict in self.check(case):
             if not verdict.allowed:
-                kind = BudgetError if verdict.budget else RefusedError
+                kind = BudgetError if verdict.budget else RefusedError  # the first ends a run in good order
                 raise kind(f"policy line {verdict.line}: {verdict.refusal}.")
 
     @property

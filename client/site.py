@@ -18,7 +18,7 @@ from sealora.plan.payload import payload_layout
 from sealora.plan.settings import PlanSettings
 from sealora.protocol import messages
 from sealora.protocol.codec import Words
-from sealora.protocol.errors import BudgetError, ProtocolError, RefusedError, SealoraError
+from sealora.protocol.errors import BudgetError, DataError, ProtocolError, RefusedError, SealoraError
 from sealora.protocol.keystream import derive_key
 from sealora.protocol.messages import Header, Open, Reason, Refusal, Work
 from sealora.protocol.secure_site import Aborted
@@ -43,7 +43,7 @@ class Gatekeeper(Protocol):
     """A site's policy, as a round asks it."""
 
     def require(self, plan: PlanSettings, plan_hash: bytes, header: Header) -> None:
-        """Raises RefusedError or BudgetError unless the round is allowed; the message goes to the coordinator."""
+        """Raises RefusedError or BudgetError, whose message is sent, unless the round is allowed."""
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Site:
             return messages.reply(aborted.reply)
         except SealoraError as error:
             self._session = None
-            return messages.reply(Refusal(_reason(error), error.message))
+            return messages.reply(Refusal(_reason(error), _told(error)))
 
     def _open(self, opening: Open) -> bytes:
         """Check the header, do the work, and enter the session with the encoded result."""
@@ -184,3 +184,10 @@ def _reason(error: SealoraError) -> Reason:
     if isinstance(error, BudgetError):
         return Reason.BUDGET
     return Reason.POLICY if isinstance(error, RefusedError) else Reason.FAILED
+
+
+def _told(error: SealoraError) -> str:
+    """What the coordinator learns of an error: what was spent, and what is wrong with data, stays here."""
+    if isinstance(error, BudgetError):
+        return "this site's privacy budget does not pay for it"
+    return "this site's data or records cannot be used" if isinstance(error, DataError) else error.message

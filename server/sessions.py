@@ -59,12 +59,16 @@ class SecureSessions:
     """The coordinator sees the sum.
 
     A session in which masked updates may have left, but that yielded no sum, is abandoned by the
-    next attempt on the same model; the closures gathered meanwhile go along (SPEC.md, retry).
+    next attempt on the same model; the closures gathered meanwhile go along (SPEC.md, retry). `rosters`
+    gives the roster in force and is asked before each attempt, so that members come and go without a pause.
     """
 
-    def __init__(self, identity: IdentityKey, roster: Roster, settings: SecureAggregationSettings) -> None:
+    def __init__(
+        self, identity: IdentityKey, rosters: Callable[[], Roster], settings: SecureAggregationSettings
+    ) -> None:
         self._identity = identity
-        self._roster = roster
+        self._rosters = rosters
+        self._roster = rosters()
         self._settings = settings
         self._last: SecureCoordinatorHalf | None = None
 
@@ -81,6 +85,7 @@ class SecureSessions:
 
         Raises RunError if a cohort of this size cannot hide its members.
         """
+        self._roster = self._rosters()
         sites, before = len(header.cohort), self._before(header)
         colluders, least = self._settings.colluders_of(sites), self._settings.minimum_of(sites)
         if problem := tolerance(sites, colluders, least).problem:

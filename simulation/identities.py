@@ -37,7 +37,7 @@ def make_identities(sites: Sequence[str], settings: SecureAggregationSettings) -
     roster = Roster((revision,))
     floors = Floors()
     return Identities(
-        SecureSessions(coordinator, roster, settings),
+        SecureSessions(coordinator, lambda: roster, settings),
         {site: _secure(Membership(site, key, roster, floors)) for site, key in keys.items()},
     )
 
