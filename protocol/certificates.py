@@ -7,14 +7,14 @@ roster.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import ip_address
-from typing import Literal, TypeVar
+from typing import Literal
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -24,7 +24,6 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.keys import KEY_BYTES
 
-T = TypeVar("T")
 Role = Literal["site", "coordinator"]
 MAX_PEM_BYTES = 16_384
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -106,16 +105,13 @@ def signing_request(key: ec.EllipticCurvePrivateKey, name: str) -> bytes:
 
 def requested_key(request: bytes) -> ec.EllipticCurvePublicKey:
     """The TLS key of a request. Raises ProtocolError: "malformed", or "forged" without proof of the key."""
-    parsed = _load(request, x509.load_pem_x509_csr, "a certificate request")
-    key = _p256(parsed.public_key)
-    try:
+    with _reading("the certificate request"):
+        parsed = x509.load_pem_x509_csr(_bounded(request))
         # Only the key is taken from it: what it says besides is the sender's own word.
-        proven = parsed.is_signature_valid
-    except (InvalidSignature, ValueError, TypeError):
-        proven = False
-    if not proven:
-        raise ProtocolError("forged", "the certificate request is not signed by the TLS key in it")
-    return key
+        key = _p256(parsed.public_key())
+        if not parsed.is_signature_valid:
+            raise ProtocolError("forged", "the certificate request is not signed by the TLS key in it")
+        return key
 
 
 def issue(
@@ -149,12 +145,10 @@ def issue(
 
 def check_authority(pem: bytes) -> None:
     """Raises ProtocolError("malformed") unless the PEM is one P-256 root certificate."""
-    root = _load(pem, x509.load_pem_x509_certificate, "a certificate")
-    _p256(root.public_key)
-    try:
+    with _reading("the authority's certificate"):
+        root = x509.load_pem_x509_certificate(_bounded(pem))
+        _p256(root.public_key())
         root.verify_directly_issued_by(root)
-    except (InvalidSignature, ValueError, TypeError):
-        raise ProtocolError("malformed", "the authority's certificate does not sign itself") from None
 
 
 def verify_certificate(
@@ -165,37 +159,37 @@ def verify_certificate(
     A coordinator's must be for `host`. Raises ProtocolError: "malformed", "expired" (or not yet valid),
     "untrusted" (another authority, purpose or host), "stranger" (it names no party of this role).
     """
-    leaf = _load(pem, x509.load_pem_x509_certificate, "a certificate")
-    root = _load(authority, x509.load_pem_x509_certificate, "a certificate")
-    if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
-        raise ProtocolError(
-            "expired",
-            f"the certificate is valid from {leaf.not_valid_before_utc:%Y-%m-%d} "
-            f"to {leaf.not_valid_after_utc:%Y-%m-%d} only",
-        )
+    with _reading("the certificate"):
+        leaf = x509.load_pem_x509_certificate(_bounded(pem))
+        root = x509.load_pem_x509_certificate(_bounded(authority))
+        since, until = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+        if not since <= now <= until:
+            raise ProtocolError(
+                "expired", f"the certificate is valid from {since:%Y-%m-%d} to {until:%Y-%m-%d} only"
+            )
+        _verify(leaf, root, role, now, host)
+        party = _party(leaf)
+        if party.role != role:
+            raise ProtocolError("stranger", f"the certificate names no {role}")
+        return Certificate(party, leaf.serial_number, until, tls_public(_p256(leaf.public_key())))
+
+
+def _verify(leaf: x509.Certificate, root: x509.Certificate, role: Role, now: datetime, host: str) -> None:
+    """The chain, purposes and names, by the rules of RFC 5280 and the web's."""
     policy = PolicyBuilder().store(Store([root])).time(now).max_chain_depth(0)
     try:
         if role == "site":
             policy.build_client_verifier().verify(leaf, [])
         else:
-            policy.build_server_verifier(_subject_host(host)).verify(leaf, [])
-    except (VerificationError, ValueError):
+            policy.build_server_verifier(_host(host)).verify(leaf, [])
+    except VerificationError:
         raise ProtocolError(
             "untrusted", f"the certificate is not one of this federation for a {role}"
         ) from None
-    party = _party(leaf)
-    if party.role != role:
-        raise ProtocolError("stranger", f"the certificate names no {role}")
-    return Certificate(
-        party, leaf.serial_number, leaf.not_valid_after_utc, tls_public(_p256(leaf.public_key))
-    )
 
 
 def _party(leaf: x509.Certificate) -> Party:
-    try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
-        raise ProtocolError("stranger", "the certificate names no party") from None
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     found = _URI.fullmatch(uris[0]) if len(uris) == 1 else None
     if found is None:
@@ -245,33 +239,31 @@ def _usage(authority: bool) -> x509.KeyUsage:
     )
 
 
-def _host(host: str) -> x509.GeneralName:
+def _host(host: str) -> x509.IPAddress | x509.DNSName:
     try:
         return x509.IPAddress(ip_address(host))
     except ValueError:
         return x509.DNSName(host)
 
 
-def _subject_host(host: str) -> x509.IPAddress | x509.DNSName:
-    name = _host(host)
-    assert isinstance(name, x509.IPAddress | x509.DNSName)
-    return name
-
-
-def _load(pem: bytes, parse: Callable[[bytes], T], what: str) -> T:
+def _bounded(pem: bytes) -> bytes:
     if len(pem) > MAX_PEM_BYTES:
-        raise ProtocolError("malformed", f"{what} is too long")
-    try:
-        return parse(pem)
-    except (ValueError, TypeError):
-        raise ProtocolError("malformed", f"{what} cannot be read") from None
+        raise ProtocolError("malformed", "a certificate is too long")
+    return pem
 
 
-def _p256(public_key: Callable[[], object]) -> ec.EllipticCurvePublicKey:
-    try:
-        key = public_key()
-    except Exception:
-        key = None
+def _p256(key: object) -> ec.EllipticCurvePublicKey:
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise ProtocolError("malformed", "the TLS key is not an ECDSA P-256 key")
     return key
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """The library has many kinds of exceptions for bytes that somebody tampered with; here they are one."""
+    try:
+        yield
+    except ProtocolError:
+        raise
+    except Exception:
+        raise ProtocolError("malformed", f"{what} cannot be read") from None

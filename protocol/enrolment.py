@@ -141,9 +141,10 @@ _NOUNS: dict[type[Settings], str] = {
 def split_address(address: str) -> tuple[str, int]:
     """(host, port) of `host:port`, `192.0.2.1:port` or `[2001:db8::1]:port`. Raises ProtocolError."""
     host, colon, port = address.rpartition(":")
-    bare = host.removeprefix("[").removesuffix("]")
+    bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if bracketed else host
     whole = colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536 and len(port) <= 5
-    if not whole or not (_is_host_name(host) or _is_ip(bare, bracketed=bare != host)):
+    if not whole or not (_is_host_name(host) or _is_ip(bare, bracketed)):
         raise ProtocolError("malformed", "an address is HOST:PORT, such as federation.example.org:8443")
     return bare, int(port)
 
