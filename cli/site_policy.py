@@ -32,10 +32,11 @@ def review(path: PlanPath, folder: SiteDir = HERE, as_json: AsJson = False) -> N
     site = SiteFolder.open(folder)
     plan, book = load(path), PolicyBook(site)
     policy = book.policy()
+    members = _members(site)
     base, missing = _base(plan)
-    verdicts = policy.check(_case(plan, book, policy, base, _members(site)))
+    verdicts = policy.check(_case(plan, book, policy, base, members))
     allowed = all(verdict.allowed for verdict in verdicts)
-    sentences = explain(plan, policy.settings)
+    sentences = explain(plan, policy.settings, members)
     model = base.hash if base is not None else None
     if as_json:
         lines = [{**asdict(verdict), "allowed": verdict.allowed} for verdict in verdicts]

@@ -7,9 +7,12 @@ from sealora.client.site_settings import SiteSettings
 from sealora.plan.settings import PlanSettings
 
 
-def explain(plan: PlanSettings, site: SiteSettings) -> list[str]:
-    """Sentences about one run of the plan at this site, in the order of what happens."""
-    return [*_reads(plan, site), *_trains(plan), *_sends(plan), *_promises(plan)]
+def explain(plan: PlanSettings, site: SiteSettings, members: int = 0) -> list[str]:
+    """Sentences about one run of the plan at this site, in the order of what happens.
+
+    `members` are the sites that could take part; 0 where that is not known yet.
+    """
+    return [*_reads(plan, site), *_trains(plan), *_sends(plan, members), *_promises(plan)]
 
 
 def _reads(plan: PlanSettings, site: SiteSettings) -> Iterator[str]:
@@ -32,25 +35,27 @@ def _trains(plan: PlanSettings) -> Iterator[str]:
     )
 
 
-def _sends(plan: PlanSettings) -> Iterator[str]:
-    what = (
-        "the change of the adapter"
-        if plan.privacy.private
-        else "the change of the adapter and sums over rows"
-    )
-    secure = plan.secure_aggregation
-    if not secure.enabled:
-        yield f"In each round it sends {what} in clear: the coordinator sees this site's own."
+def _sends(plan: PlanSettings, members: int) -> Iterator[str]:
+    what = "the change of the adapter"
+    if not plan.privacy.private:
+        what += " and sums over rows"
+    if plan.secure_aggregation.enabled:
+        yield f"In each round it sends {what} under masks. {_hidden(plan, plan.cohort.size or members)}"
     else:
-        least = f"{secure.minimum_contributors} or more" if secure.minimum_contributors else "enough"
-        against = "a third of them" if secure.colluders == -1 else str(secure.colluders)
-        yield (
-            f"In each round it sends {what} under masks. The coordinator learns the sum over {least} "
-            f"sites, also if {against} conspire with it."
-        )
+        yield f"In each round it sends {what} in clear: the coordinator sees this site's own."
     if not plan.privacy.private:
         yield "The sums count rows, losses and the model's hits and misses on the rows set aside."
     yield f"A change is scaled down to a norm of {plan.codec.clip:g}; all sites see the model that results."
+
+
+def _hidden(plan: PlanSettings, sites: int) -> str:
+    if not sites:
+        return "The coordinator learns the sum over several sites; how many depends on the roster."
+    settings = plan.secure_aggregation
+    return (
+        f"The coordinator learns the sum over {settings.minimum_of(sites)} to {sites} sites, also if "
+        f"{settings.colluders_of(sites)} of them conspire with it."
+    )
 
 
 def _promises(plan: PlanSettings) -> Iterator[str]:

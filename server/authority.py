@@ -27,8 +27,7 @@ def create(path: Path, name: str, address: str, passphrase: bytes | None, now: d
             f"{name[:80]!r} cannot be a federation's name.",
             "Use 1 to 63 lower-case letters, digits and hyphens, such as stroke-registry.",
         )
-    with judging("the address"):
-        split_address(address)
+    _require_address(address)
     make_private_folder(path)
     for part in ("keys", "sites"):
         (path / part).mkdir(mode=0o700)
@@ -69,8 +68,7 @@ def renew(
     folder: FederationFolder, address: str, passphrase: bytes | None, now: datetime
 ) -> FederationFolder:
     """A new certificate for the coordinator, perhaps at another address; sites learn it by a new bundle."""
-    with judging("the address"):
-        split_address(address)
+    _require_address(address)
     moved = FederationFolder(folder.path, folder.card.model_copy(update={"address": address}))
     certify_coordinator(moved, passphrase, now)
     write_durably(folder.path / "federation.json", dump(moved.card))
@@ -175,3 +173,12 @@ class Gate:
         if party.identity.hex() != record.identity:
             raise ProtocolError("stranger", f"{party.name} is not enrolled with this identity key")
         return party.name
+
+
+def _require_address(address: str) -> None:
+    try:
+        split_address(address)
+    except ProtocolError:
+        raise UsageError(
+            f"{address[:80]!r} is no address.", "Write HOST:PORT, such as federation.example.org:8443."
+        ) from None

@@ -116,7 +116,7 @@ def test_a_ledger_is_no_log(tmp_path):
     Ledger(tmp_path / "ledger", "notes", "record", RdpAccountant()).close()
     with pytest.raises(UsageError, match="not the audit log"):
         opened(tmp_path / "ledger")
-    with pytest.raises(UsageError, match="no audit log of this version"):
+    with pytest.raises(UsageError, match="is not an audit log of this version"):
         read_records(tmp_path / "ledger")
 
 

@@ -39,7 +39,7 @@ def test_keys_are_the_owners(partners):
     ("name", "address", "match"),
     [
         ("Stroke", "localhost:1", "cannot be a federation's name"),
-        ("stroke", "localhost", "HOST:PORT"),
+        ("stroke", "localhost", "is no address. Write HOST:PORT"),
     ],
 )
 def test_a_federation_that_cannot_be_made(tmp_path, partners, name, address, match):
