@@ -1,10 +1,11 @@
 """The roster as a site's operator approved it. The coordinator relays it; it never decides."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Literal
 
 from sealora.client.site_folder import SiteFolder
-from sealora.plan.durable import write_durably
+from sealora.plan.durable import locked, write_durably
 from sealora.plan.received import judging, load_own, read_received
 from sealora.protocol.draft import Draft
 from sealora.protocol.enrolment import Approval, Key, dump
@@ -57,9 +58,16 @@ class PinnedRoster:
         return later
 
     def accept(self, roster: Roster) -> None:
-        """Pin the last revision of an examined roster: the operator has compared its words."""
-        self._approve(roster.revisions[-1])
-        self._store(roster, roster.hash)
+        """Pin the last revision of an examined roster: the operator has compared its words.
+
+        Raises: RefusedError if another one was pinned meanwhile that it does not continue.
+        """
+        with self._alone():
+            pinned = self._approved().pinned
+            if pinned is not None:
+                self._since(roster, bytes.fromhex(pinned))
+            self._approve(roster.revisions[-1])
+            self._store(roster, roster.hash)
 
     def sign(self, draft: Draft, identity: IdentityKey, coordinator: bytes) -> Approval:
         """Approve a draft; the promise is on disk before the signature is made.
@@ -69,7 +77,8 @@ class PinnedRoster:
         self.examine_draft(draft, coordinator)
         if self._folder.name not in draft.electorate:
             raise UsageError(f"{self._folder.name} has no vote on this revision.", "Its members before have.")
-        self._approve(draft.revision)
+        with self._alone():
+            self._approve(draft.revision)
         return Approval.make(self._folder.name, identity, draft.revision)
 
     def examine_draft(self, draft: Draft, coordinator: bytes) -> None:
@@ -88,12 +97,18 @@ class PinnedRoster:
         """
         with judging("the roster"):
             roster = Roster.parse(raw)
-        approved = {bytes.fromhex(revision) for revision in self._approved().revisions}
-        # Whoever approved a revision saw all that changed since the one that is pinned.
-        known = [revision.hash for revision in self.examine(roster, coordinator) if revision.hash in approved]
-        if known:
-            self._store(roster, known[-1])
-        return self.pinned
+        with self._alone():
+            approved = {bytes.fromhex(revision) for revision in self._approved().revisions}
+            # Whoever approved a revision saw all that changed since the one that is pinned.
+            later = self.examine(roster, coordinator)
+            known = [revision.hash for revision in later if revision.hash in approved]
+            if known:
+                self._store(roster, known[-1])
+            return self.pinned
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """The agent and an operator's command change these files one after the other."""
+        return locked(self._folder.path / "roster.lock")
 
     def _approve(self, revision: Revision) -> None:
         before = self._approved()

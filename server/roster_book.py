@@ -1,13 +1,14 @@
 """The roster at the coordinator: proposed here, signed by the sites, in force by their quorum."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sealora.plan.durable import write_durably
 from sealora.plan.received import judging, read_received
-from sealora.protocol.draft import Draft, changes
+from sealora.protocol.draft import Draft
 from sealora.protocol.enrolment import Approval
 from sealora.protocol.errors import RunError, UsageError
-from sealora.protocol.roster import MAX_ROSTER_BYTES, Roster, genesis
+from sealora.protocol.roster import MAX_ROSTER_BYTES, Revision, Roster, genesis
 from sealora.server.federation_folder import FederationFolder
 
 
@@ -44,8 +45,8 @@ class RosterBook:
             draft = Draft.parse(read_received(path, MAX_ROSTER_BYTES))
         roster = self._in_force()
         # A crash may have left the file behind after its revision came into force.
-        done = roster is not None and draft.revision.hash in {known.hash for known in roster.revisions}
-        return None if done else draft
+        follows = draft.before.hash if draft.before is not None else None
+        return draft if follows == (roster.hash if roster is not None else None) else None
 
     def propose(self, colluders: int | None) -> Draft:
         """A new draft: all enrolled sites, in place of any draft before.
@@ -62,25 +63,13 @@ class RosterBook:
             raise UsageError(
                 f"{chosen} colluders among {len(members)} members leave no honest one.", "Choose fewer."
             )
-        if before is None:
-            revision = genesis(members, self.folder.public, chosen)
-        else:
-            last = before.revisions[-1]
-            revision = replace(last.next(members), colluders=chosen, coordinator=self.folder.public)
-            found = changes(last, revision)
-            if not (found.added or found.removed or found.rekeyed or found.coordinator) and (
-                last.colluders == chosen
-            ):
-                raise UsageError(
-                    "the enrolled sites are those of the roster in force.", "Nothing to propose."
-                )
         with judging("the draft"):
-            draft = Draft(before, revision)
+            draft = Draft(before, self._revision(before, members, chosen))
         known = self.draft()
-        if known is not None and known.revision.hash == revision.hash:
+        if known is not None and known.revision.hash == draft.revision.hash:
             return known  # with the signatures that it has
         write_durably(self.folder.draft_path, draft.serialise())
-        self._log("roster proposed", revision.hash)
+        self._log("roster proposed", draft.revision.hash)
         return draft
 
     def collect(self, approvals: list[Approval]) -> Draft:
@@ -108,6 +97,15 @@ class RosterBook:
         self.folder.draft_path.unlink()
         self._log("roster in force", roster.hash)
         return draft
+
+    def _revision(self, before: Roster | None, members: Mapping[str, bytes], colluders: int) -> Revision:
+        """What is to follow. Raises UsageError if it would be the same again."""
+        if before is None:
+            return genesis(members, self.folder.public, colluders)
+        last = before.revisions[-1]
+        if (members, colluders) == (last.members, last.colluders):
+            raise UsageError("the enrolled sites are those of the roster in force.", "Nothing to propose.")
+        return replace(last.next(members), colluders=colluders)
 
     def _in_force(self) -> Roster | None:
         return self.current() if self.folder.roster_path.is_file() else None

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -28,6 +29,11 @@ def test_the_starter_allows_nothing_yet():
     found = from_text(starter())
     assert found.allow.models == found.allow.plans == ()
     assert found.floors.secure_aggregation
+
+
+def test_the_guide_shows_the_starter():
+    guide = Path(__file__).parents[2] / "docs" / "site-guide.md"
+    assert f"```toml\n{starter()}```\n" in guide.read_text("utf-8")
 
 
 def test_what_the_starter_says_are_the_defaults():
