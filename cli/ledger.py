@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from sealora.privacy.ledger import FORMAT, Charge, read_chain, read_charges
+from sealora.privacy.chain import read_chain
+from sealora.privacy.ledger import FORMAT, LEDGER, Charge, read_charges
 from sealora.protocol.errors import UsageError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Read, verify and export privacy ledgers.")
@@ -54,7 +55,7 @@ def verify(path: LedgerPath) -> None:
     A file cut back to an earlier line verifies: compare its head with one that was noted before.
     """
     for file in _files(path):
-        heads = [head for _, head in read_chain(file)]
+        heads = [head for _, head in read_chain(file, LEDGER)]
         read_charges(file)
         head = heads[-1].hex() if heads else "-"
         print(f"{file.stem}: {len(heads)} lines follow from one another; head {head}")
@@ -67,7 +68,7 @@ def export(path: LedgerPath) -> None:
 
 
 def _exported(file: Path) -> dict[str, object]:
-    lines = list(read_chain(file))
+    lines = list(read_chain(file, LEDGER))
     header: dict[str, object] = lines[0][0] if lines else {"format": FORMAT}
     charges = [charge.entry() for charge in read_charges(file)]
     return {**header, "head": lines[-1][1].hex() if lines else "", "charges": charges}

@@ -22,6 +22,8 @@ COMMANDS = {
     "demo": "Fine-tune a small model across simulated sites in a few minutes.",
     "assets": "List and install the bundled models and data sets.",
     "ledger": "Read, verify and export privacy ledgers.",
+    "site": "Keep a site: keys, policy, approvals and its log.",
+    "server": "Keep a federation: certificates, roster and its log.",
     "doctor": "Check this machine: packages, devices, assets.",
 }
 """Sub-commands with their line in `sealora --help`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from sealora.plan.payload import payload_layout
 from sealora.plan.settings import PlanSettings
 from sealora.protocol import messages
 from sealora.protocol.codec import Words
-from sealora.protocol.errors import BudgetError, ProtocolError, RefusedError, SealoraError
+from sealora.protocol.errors import BudgetError, DataError, ProtocolError, RefusedError, SealoraError
 from sealora.protocol.keystream import derive_key
 from sealora.protocol.messages import Header, Open, Reason, Refusal, Work
 from sealora.protocol.secure_site import Aborted
@@ -38,6 +39,13 @@ class Contract:
     strategy: Strategy
 
 
+class Gatekeeper(Protocol):
+    """A site's policy, as a round asks it."""
+
+    def require(self, plan: PlanSettings, plan_hash: bytes, header: Header) -> None:
+        """Raises RefusedError or BudgetError, whose message is sent, unless the round is allowed."""
+
+
 @dataclass
 class Site:
     """One data holder. `handle` is the whole of what a coordinator can make it do."""
@@ -50,6 +58,8 @@ class Site:
     new_session: SessionFactory
     purse: Purse | None = None
     """Pays for every training; None in a plan without a privacy guarantee."""
+    policy: Gatekeeper | None = None
+    """Asked in every round, before anything is paid, measured or trained."""
     metrics: Mapping[str, Counts] = field(default_factory=dict)
     """The sum vector of the last model received on this site's own test rows: for its own report."""
     _session: SiteHalf | None = None
@@ -73,7 +83,7 @@ class Site:
             return messages.reply(aborted.reply)
         except SealoraError as error:
             self._session = None
-            return messages.reply(Refusal(_reason(error), error.message))
+            return messages.reply(Refusal(_reason(error), _told(error)))
 
     def _open(self, opening: Open) -> bytes:
         """Check the header, do the work, and enter the session with the encoded result."""
@@ -101,6 +111,8 @@ class Site:
         strangers = set(opening.trains) - {spec.name for spec in self.trainer.layout.specs}
         if strangers:
             raise ProtocolError("malformed", "the header asks to train tensors that the plan does not have")
+        if self.policy is not None:
+            self.policy.require(self.contract.plan, self.contract.plan_hash, header)
 
     def _train(self, header: Header, broadcast: Broadcast) -> Words:
         contract = self.contract
@@ -171,3 +183,10 @@ def _reason(error: SealoraError) -> Reason:
     if isinstance(error, BudgetError):
         return Reason.BUDGET
     return Reason.POLICY if isinstance(error, RefusedError) else Reason.FAILED
+
+
+def _told(error: SealoraError) -> str:
+    """What the coordinator learns of an error: what was spent, and what is wrong with data, stays here."""
+    if isinstance(error, BudgetError):
+        return "this site's privacy budget does not pay for it"
+    return "this site's data or records cannot be used" if isinstance(error, DataError) else error.message

@@ -73,9 +73,11 @@ class Classification:
 
     def _frequencies(self, targets: Sequence[Any]) -> NDArray[np.int64]:
         """Rows of each class, shape (K,)."""
+        counts: NDArray[np.int64]
         if self.settings.multi_label:
-            return np.array(targets, dtype=np.int64).reshape(-1, self.classes).sum(axis=0)
-        counts: NDArray[np.int64] = np.bincount(np.array(targets, dtype=np.int64), minlength=self.classes)
+            counts = np.array(targets, dtype=np.int64).reshape(-1, self.classes).sum(axis=0)
+        else:
+            counts = np.bincount(np.array(targets, dtype=np.int64), minlength=self.classes)
         return counts
 
     def sums(self) -> tuple[SumSpec, ...]:

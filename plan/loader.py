@@ -7,7 +7,6 @@ A plan *is* its settings, so that sections are reached and typed as attributes.
 """
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -18,17 +17,14 @@ from sealora.plan import checks, contract
 from sealora.plan.locator import Key, locate
 from sealora.plan.problems import raise_for
 from sealora.plan.settings import PlanSettings
+from sealora.plan.toml_file import FileKind, parse, read_text
 from sealora.plan.validation import problems_of, schema_problems, value_problems, with_tuples
 from sealora.protocol.errors import PlanError
 from sealora.protocol.settings import Settings
 
-MAX_BYTES = 1_000_000
-"""Larger files are no plans."""
-MAX_KEY_PARTS = 100
-"""Parts of a dotted key: the time that tomllib takes for one grows with their square."""
+PLAN = FileKind("plan", "sealora plan new", PlanSettings)
 
 _MODEL_HASH = re.compile(r"[0-9a-f]{64}")
-_POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
 class Plan(PlanSettings):
@@ -42,7 +38,7 @@ class Plan(PlanSettings):
     def load(cls, path: str | Path) -> Self:
         """The plan in a TOML file. Raises PlanError: unreadable, no TOML, or no plan that can be run."""
         path = Path(path)
-        plan = cls.from_text(_read(path), str(path))
+        plan = cls.from_text(read_text(path, PLAN), str(path))
         plan._path = path
         return plan
 
@@ -50,7 +46,7 @@ class Plan(PlanSettings):
     def from_text(cls, text: str, name: str = "plan.toml") -> Self:
         """The plan that a TOML text holds; `name` stands for the file in messages. Raises PlanError."""
         try:
-            table = _parse(text, name)
+            table = parse(text, name, PLAN)
             return cls._from_table(table, name, locate(text))
         except RecursionError:
             raise PlanError(f"{name}: nested too deeply to be a plan.") from None
@@ -62,13 +58,13 @@ class Plan(PlanSettings):
 
     @classmethod
     def _from_table(cls, table: Mapping[str, Any], name: str, lines: Mapping[Key, int]) -> Self:
-        raise_for(schema_problems(table), name, lines)
+        raise_for(schema_problems(table, PLAN), name, lines)
         found = list(value_problems(table))
         try:
             plan = cls.model_validate(with_tuples(table))
         except ValidationError as error:
             known = {problem.key for problem in found}
-            found += [problem for problem in problems_of(error) if problem.key not in known]
+            found += [problem for problem in problems_of(error, PLAN) if problem.key not in known]
         raise_for(found, name, lines)
         raise_for(checks.errors(plan), name, lines)
         plan._warnings = tuple(problem.describe(name, lines) for problem in checks.warnings(plan))
@@ -139,49 +135,3 @@ def load(path: str | Path) -> Plan:
 def _written(settings: PlanSettings) -> dict[str, Any]:
     """The keys that were set, so that defaults stay defaults."""
     return settings.model_dump(by_alias=True, exclude_unset=True)
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise PlanError(f"{path}: there is no such file.", "Write a plan with `sealora plan new`.") from None
-    except OSError as error:
-        raise PlanError(f"{path}: cannot be read ({error.strerror}).") from None
-    if len(raw) > MAX_BYTES:
-        raise PlanError(f"{path}: larger than {MAX_BYTES:,} bytes, so it is no plan.")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise PlanError(f"{path}:{line}: not UTF-8.", "Save the file in that encoding.") from None
-
-
-def _parse(text: str, name: str) -> dict[str, Any]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.count(".") > MAX_KEY_PARTS and _key_parts(line) > MAX_KEY_PARTS:
-            raise PlanError(f"{name}:{number}: a key of more than {MAX_KEY_PARTS} parts is none of a plan's.")
-    try:
-        return tomllib.loads(text)
-    except ValueError as error:  # TOMLDecodeError, or an integer of more digits than Python reads
-        reason = _POSITION.sub("", str(error))
-        raise PlanError(f"{_place(name, text, str(error))}: not valid TOML: {reason}.") from None
-
-
-def _key_parts(line: str) -> int:
-    """The longest row of words with dots between them, which is at least as long as any dotted key."""
-    longest = row = 0
-    for piece in line.split("."):
-        row = row + 1 if piece.strip() and "," not in piece else 1
-        longest = max(longest, row)
-    return longest
-
-
-def _place(name: str, text: str, reason: str) -> str:
-    """`name:line` of a TOMLDecodeError, which states its position in words only (until Python 3.14)."""
-    found = _POSITION.search(reason)
-    if found is None:
-        return name
-    last = len(text.split("\n"))
-    return f"{name}:{found[1] or last}"

@@ -28,9 +28,9 @@ def sections() -> Iterator[tuple[str, type[Settings]]]:
             yield name, kind
 
 
-def section_at(key: Key) -> type[Settings] | None:
+def section_at(key: Key, root: type[Settings]) -> type[Settings] | None:
     """The section in which the last part of `key` stands; None inside plain values."""
-    kind: type[Settings] | None = PlanSettings
+    kind: type[Settings] | None = root
     for part in key[:-1]:
         info = fields(kind).get(str(part)) if kind is not None else None
         kind = section(info) if info is not None else None

@@ -1,4 +1,4 @@
-"""From a table of TOML values to settings, or to every problem that keeps it from being a plan."""
+"""From a table of TOML values to settings, or to every problem that keeps it from being them."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -11,24 +11,26 @@ from pydantic_core import ErrorDetails
 from sealora.plan import schema
 from sealora.plan.locator import Key
 from sealora.plan.problems import Problem, did_you_mean, printable
+from sealora.plan.toml_file import FileKind
 
 SCHEMA = 1
 
 
-def schema_problems(table: Mapping[str, Any]) -> Iterator[Problem]:
-    """A plan of another format: nothing else can be said about it."""
+def schema_problems(table: Mapping[str, Any], kind: FileKind) -> Iterator[Problem]:
+    """A file of another format: nothing else can be said about it."""
     if "schema" not in table:
-        yield Problem(("schema",), "missing.", f"Write `schema = {SCHEMA}` at the top of the plan.")
+        yield Problem(("schema",), "missing.", f"Write `schema = {SCHEMA}` at the top of the {kind.noun}.")
     elif type(table["schema"]) is not int or table["schema"] != SCHEMA:
         yield Problem(
             ("schema",),
-            f"this version of Sealora reads plans of schema {SCHEMA}, not {_show(table['schema'])}.",
-            "Install the version that the plan was written for, or start afresh with `sealora plan new`.",
+            f"this version of Sealora reads {kind.noun}s of schema {SCHEMA}, not {_show(table['schema'])}.",
+            f"Install the version that the {kind.noun} was written for, or start afresh with "
+            f"`{kind.command}`.",
         )
 
 
 def value_problems(value: object, key: Key = ()) -> Iterator[Problem]:
-    """Numbers that no plan can hold: they have no place in JSON, which is what is hashed."""
+    """Numbers that no settings can hold: they have no place in JSON, which is what is hashed."""
     if isinstance(value, float) and not math.isfinite(value):
         yield Problem(key, f"must be a finite number, not {value}.")
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
@@ -48,26 +50,27 @@ def with_tuples(value: Any) -> Any:
     return tuple(with_tuples(item) for item in value) if isinstance(value, list | tuple) else value
 
 
-def problems_of(error: ValidationError) -> list[Problem]:
-    """Pydantic's findings in the words of a plan."""
-    return [_problem(details) for details in error.errors(include_url=False)]
+def problems_of(error: ValidationError, kind: FileKind) -> list[Problem]:
+    """Pydantic's findings in the words of the file."""
+    return [_problem(details, kind) for details in error.errors(include_url=False)]
 
 
-def _problem(details: ErrorDetails) -> Problem:
+def _problem(details: ErrorDetails, kind: FileKind) -> Problem:
     key: Key = details["loc"]
+    if details["type"] in _KEY_EXPLANATIONS:
+        return Problem(key, *_KEY_EXPLANATIONS[details["type"]](details, kind))
     explain = _EXPLANATIONS.get(details["type"])
     if explain is None:
         return Problem(key, f"{details['msg']}, not {_show(details['input'])}.")
-    reason, remedy = explain(details)
-    return Problem(key, reason, remedy)
+    return Problem(key, *explain(details))
 
 
 Explanation = tuple[str, str]
 
 
-def _missing(details: ErrorDetails) -> Explanation:
+def _missing(details: ErrorDetails, kind: FileKind) -> Explanation:
     key = details["loc"]
-    within = schema.section_at(key)
+    within = schema.section_at(key, kind.settings)
     info = schema.fields(within)[str(key[-1])] if within is not None else None
     if info is not None and schema.section(info) is not None:
         return "missing.", f"Add a [{key[-1]}] section."
@@ -77,8 +80,8 @@ def _missing(details: ErrorDetails) -> Explanation:
     )
 
 
-def _unknown(details: ErrorDetails) -> Explanation:
-    within = schema.section_at(details["loc"])
+def _unknown(details: ErrorDetails, kind: FileKind) -> Explanation:
+    within = schema.section_at(details["loc"], kind.settings)
     known = list(schema.fields(within)) if within is not None else []
     return "unknown key.", did_you_mean(str(details["loc"][-1]), known)
 
@@ -104,9 +107,13 @@ def _bound(words: str, limit: str) -> Callable[[ErrorDetails], Explanation]:
     return explain
 
 
-_EXPLANATIONS: dict[str, Callable[[ErrorDetails], Explanation]] = {
+_KEY_EXPLANATIONS: dict[str, Callable[[ErrorDetails, FileKind], Explanation]] = {
     "missing": _missing,
     "extra_forbidden": _unknown,
+}
+"""Problems with a key, which the file's schema explains; the others are with a value."""
+
+_EXPLANATIONS: dict[str, Callable[[ErrorDetails], Explanation]] = {
     "literal_error": _choice,
     "string_type": _kind("a string in quotes"),
     "int_type": _kind("an integer"),
@@ -125,7 +132,7 @@ _EXPLANATIONS: dict[str, Callable[[ErrorDetails], Explanation]] = {
 
 
 def _show(value: object) -> str:
-    """A value as the plan wrote it, short enough for a line."""
+    """A value as the file wrote it, short enough for a line."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

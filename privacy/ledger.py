@@ -13,29 +13,21 @@ A file cut back to an earlier whole line looks like an honest earlier ledger; wh
 head can tell the rollback with `descends_from`.
 """
 
-import fcntl
-import json
-import logging
-import os
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from sealora.privacy.chain import ChainKind, Entry, HashChain, read_chain
 from sealora.privacy.events import Accountant, Budget, Event, canonical_json, from_json, to_json
-from sealora.protocol.errors import BudgetError, DataError, RefusedError, RunError, SealoraError, UsageError
-from sealora.protocol.keystream import derive_key
+from sealora.protocol.errors import BudgetError, DataError, RefusedError, SealoraError, UsageError
 
 FORMAT = "sealora-ledger-1"
-MAX_LINE = 1 << 16
-"""Bytes of the longest line, its newline included."""
 RESTORE = "Restore it from a backup; until then nothing more can be released from this data set."
+LEDGER = ChainKind("ledger", RESTORE)
 
 Unit = Literal["record", "group", "site"]
-Entry = dict[str, object]
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,15 +77,16 @@ class Ledger:
         self._charges: dict[ChargeKey, Event] = {}
         # Held from check to sync: two threads must not both fit into the last of a budget.
         self._lock = threading.Lock()
-        self._chain = HashChain(path)
+        self._chain = HashChain(path, LEDGER)
         try:
+            self._chain.lock()
             self._restore({"data_set": data_set, "format": FORMAT, "unit": unit})
         except BaseException:
             self.close()
             raise
 
     def _restore(self, header: Entry) -> None:
-        entries = self._chain.replay(header)
+        entries = self._chain.catch_up(header)
         _require_header(next(entries, None), header, self.path)
         for line, entry in enumerate(entries, start=2):
             charge = _read_charge(entry, f"{self.path.name}, line {line}")
@@ -171,7 +164,7 @@ class Ledger:
         Returns: its head. Raises: DataError if it is damaged or no longer what was written.
         """
         with self._lock:
-            heads = [head for _, head in read_chain(self.path)]
+            heads = [head for _, head in read_chain(self.path, LEDGER)]
             if heads != self._chain.heads:
                 raise DataError(f"{self.path.name} was replaced or cut while it was in use.", RESTORE)
             return self.head
@@ -187,7 +180,7 @@ def read_charges(path: Path) -> list[Charge]:
 
     Raises: DataError if it is damaged; RefusedError if it holds an event that this version cannot read.
     """
-    entries = [entry for entry, _ in read_chain(path)]
+    entries = [entry for entry, _ in read_chain(path, LEDGER)]
     return [
         _read_charge(entry, f"{path.name}, line {line}") for line, entry in enumerate(entries[1:], start=2)
     ]
@@ -213,167 +206,3 @@ def _require_header(found: Entry | None, header: Entry, path: Path) -> None:
         f"not the {header['unit']}-level one of {header['data_set']!r}.",
         "Keep one ledger for each data set and unit.",
     )
-
-
-class HashChain:
-    """An append-only file of JSON entries, locked for one writer, each linked to all before it.
-
-    Raises: RefusedError if another process holds the lock; UsageError if the file cannot be opened.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.heads: list[bytes] = []
-        """The chain's head after each line, 32 bytes each."""
-        self._descriptor = _open_locked(path)
-        self._process = os.getpid()
-
-    def close(self) -> None:
-        """Give the lock back, also where a forked child still holds the descriptor."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            if self._process == os.getpid():
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
-
-    def require_open(self) -> None:
-        """Raises RunError once the chain is closed, be it by a failed write, and in a forked child."""
-        if self._descriptor < 0 or self._process != os.getpid():
-            raise RunError(f"{self.path.name} is closed.", "Open the ledger again.")
-
-    def replay(self, header: Entry) -> Iterator[Entry]:
-        """Every entry on disk, in order; then the torn tail of an interrupted write is mended.
-
-        `header` is what a first line would be: only a beginning of it, or nothing, may be cut off where
-        no whole line precedes.
-        Raises: DataError where the file is damaged.
-        """
-        end = 0
-        for entry, head in read_chain(self.path):
-            end += len(_line(entry, head))
-            self.heads.append(head)
-            yield entry
-        tail = os.pread(self._descriptor, MAX_LINE, end)
-        last = _parse(tail, self.heads[-1] if self.heads else b"")
-        if last is not None:
-            # All of the line but its newline was written: it counts.
-            self._write(b"\n")
-            self.heads.append(_link(self.heads[-1] if self.heads else b"", last))
-            yield last
-        elif tail:
-            self._cut_tail(tail, end, header)
-
-    def _cut_tail(self, tail: bytes, end: int, header: Entry) -> None:
-        torn = (
-            not _starts_with_json(tail) if self.heads else _line(header, _link(b"", header)).startswith(tail)
-        )
-        if not torn:
-            raise DataError(f"{self.path.name} is damaged at line {len(self.heads) + 1}, the last.", RESTORE)
-        os.ftruncate(self._descriptor, end)
-        os.fsync(self._descriptor)
-        logger.warning("%s: cut off %d bytes of a charge that was never completed", self.path.name, len(tail))
-
-    def append(self, entry: Entry) -> None:
-        """Write one entry and sync it to disk.
-
-        Raises: UsageError if it is too long; RunError if it cannot be written, which closes the chain:
-        how much reached the disk is unknown until it is opened again.
-        """
-        link = _link(self.heads[-1] if self.heads else b"", entry)
-        line = _line(entry, link)
-        if len(line) >= MAX_LINE:
-            raise UsageError(f"an entry of {len(line)} bytes is too long for {self.path.name}.")
-        self._write(line)
-        self.heads.append(link)
-
-    def _write(self, data: bytes) -> None:
-        self.require_open()
-        try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
-            os.fsync(self._descriptor)
-        except OSError as error:
-            self.close()
-            raise RunError(
-                f"{self.path.name} cannot be written: {error.strerror}.", "Nothing is released."
-            ) from error
-
-
-def read_chain(path: Path) -> Iterator[tuple[Entry, bytes]]:
-    """The entries of a chain in order, each with the head after it; takes no lock.
-
-    A last line without its newline is left out: it is being written, or was never finished.
-    Raises: DataError naming the first damaged line; UsageError if the file cannot be read.
-    """
-    head = b""
-    try:
-        stream = path.open("rb")
-    except OSError as error:
-        raise UsageError(f"the ledger {path.name} cannot be read: {error.strerror}.") from error
-    with stream:
-        for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), start=1):
-            if not line.endswith(b"\n") and len(line) < MAX_LINE:
-                return
-            entry = _parse(line[:-1], head)
-            if entry is None:
-                raise DataError(
-                    f"{path.name} is damaged at line {number}: it does not follow from the line above.",
-                    RESTORE,
-                )
-            head = _link(head, entry)
-            yield entry, head
-
-
-def _open_locked(path: Path) -> int:
-    """A descriptor of the file, made if need be, mode 0600, with the writer's lock."""
-    descriptor = -1
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.fchmod(descriptor, 0o600)
-        _sync_directory(path.parent)
-        return descriptor
-    except OSError as error:
-        if descriptor >= 0:
-            os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            raise RefusedError(
-                f"the ledger {path} is in use by another process.", "Wait for that run to end."
-            ) from error
-        raise UsageError(f"the ledger {path} cannot be opened: {error.strerror}.") from error
-
-
-def _sync_directory(path: Path) -> None:
-    """Make a new file's name durable, not only its contents."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _line(entry: Entry, link: bytes) -> bytes:
-    return canonical_json({"entry": entry, "link": link.hex()}) + b"\n"
-
-
-def _link(head: bytes, entry: Entry) -> bytes:
-    return derive_key("sealora ledger", head, canonical_json(entry))
-
-
-def _parse(line: bytes, head: bytes) -> Entry | None:
-    """The entry of a line that follows `head`; None if the line is not exactly what was written."""
-    try:
-        entry = json.loads(line)["entry"]
-        whole = isinstance(entry, dict) and _line(entry, _link(head, entry)) == line + b"\n"
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return entry if whole else None
-
-
-def _starts_with_json(tail: bytes) -> bool:
-    """Whether a whole JSON value stands there: then it is a damaged line, for a torn one stops before."""
-    try:
-        json.JSONDecoder().raw_decode(tail.decode("latin-1"))
-    except (ValueError, RecursionError):
-        return False
-    return True

@@ -2,7 +2,7 @@
 
 SealoraError
 ├── UsageError          exit 2   bad arguments, plans or data: the user can mend it
-│   ├── PlanError                a plan that cannot be run, with its file, line and remedy
+│   ├── PlanError                a plan or a site.toml that cannot be used, with its file, line and remedy
 │   ├── DataError                a site's data that cannot be used
 │   └── ModelError               a base model or adapter that cannot be loaded
 ├── RunError            exit 1   the run could not go on
@@ -32,7 +32,7 @@ class UsageError(SealoraError):
 
 
 class PlanError(UsageError):
-    """A plan that is malformed or impossible."""
+    """A plan, or a site's settings, that are malformed or impossible."""
 
 
 class DataError(UsageError):

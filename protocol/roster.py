@@ -20,13 +20,12 @@ from sealora.protocol.errors import ProtocolError
 from sealora.protocol.keys import KEY_BYTES, SIGNATURE_BYTES, IdentityKey, pack, verify
 from sealora.protocol.messages import HASH_BYTES, MAX_COHORT, MAX_NAME_BYTES
 from sealora.protocol.thresholds import threshold
+from sealora.protocol.words import KEY_WORDS, ROSTER_WORDS, spoken
 
 REVISION = "sealora/v1/roster"
 GENESIS = bytes(HASH_BYTES)
 """What the first revision names as the one before."""
 MAX_ROSTER_BYTES = 1 << 28
-FINGERPRINT_BYTES = 16
-CONSONANTS, VOWELS = "bdfghjklmnprstvz", "aiou"
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,11 @@ class Revision:
         members = [part for site in sorted(self.members) for part in (site.encode(), self.members[site])]
         return hashlib.sha256(pack(REVISION, *numbers, self.coordinator, *members)).digest()
 
+    @property
+    def words(self) -> str:
+        """The hash as words, for operators to compare by voice."""
+        return spoken(self.hash, ROSTER_WORDS)
+
     def signed(self, site: str, identity: IdentityKey) -> "Revision":
         """The same revision with one more approval."""
         return replace(self, signatures={**self.signatures, site: identity.sign(REVISION, self.hash)})
@@ -59,6 +63,36 @@ class Revision:
     def next(self, members: Mapping[str, bytes]) -> "Revision":
         """The revision after this one, with other members, unsigned."""
         return replace(self, serial=self.serial + 1, previous=self.hash, members=dict(members), signatures={})
+
+    def serialise(self) -> bytes:
+        """One line of JSON."""
+        record = {
+            "serial": self.serial,
+            "previous": self.previous.hex(),
+            "colluders": self.colluders,
+            "coordinator": self.coordinator.hex(),
+            "members": {site: key.hex() for site, key in sorted(self.members.items())},
+            "signatures": {site: signature.hex() for site, signature in sorted(self.signatures.items())},
+        }
+        return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+
+    @staticmethod
+    def parse(line: bytes) -> "Revision":
+        """What `serialise` wrote, its signatures unchecked. Raises ProtocolError("malformed")."""
+        try:
+            record = json.loads(line)
+            return Revision(
+                serial=_natural(record["serial"]),
+                previous=_hex(record["previous"], HASH_BYTES),
+                colluders=_natural(record["colluders"]),
+                coordinator=_hex(record["coordinator"], KEY_BYTES),
+                members={str(site): _hex(key, KEY_BYTES) for site, key in record["members"].items()},
+                signatures={
+                    str(site): _hex(mark, SIGNATURE_BYTES) for site, mark in record["signatures"].items()
+                },
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise ProtocolError("malformed", "a line of the roster is not a revision") from None
 
 
 @dataclass(frozen=True)
@@ -76,7 +110,7 @@ class Roster:
             raise ProtocolError("malformed", "the roster is empty")
         genesis = self.revisions[0]
         for revision in self.revisions:
-            _check_members(revision)
+            check_members(revision)
         if (genesis.serial, genesis.previous) != (0, GENESIS):
             raise ProtocolError("broken_chain", "the roster does not begin with its first revision")
         _check_approvals(genesis, genesis.members, len(genesis.members))
@@ -116,14 +150,14 @@ class Roster:
 
     def serialise(self) -> bytes:
         """Lines of JSON, oldest revision first."""
-        return b"".join(_dump(revision) for revision in self.revisions)
+        return b"".join(revision.serialise() for revision in self.revisions)
 
     @staticmethod
     def parse(raw: bytes) -> "Roster":
         """Raises ProtocolError unless the bytes are a roster whose every revision is in force."""
         if len(raw) > MAX_ROSTER_BYTES:
             raise ProtocolError("malformed", "the roster is too long")
-        return Roster(tuple(_load(line) for line in raw.splitlines()))
+        return Roster(tuple(Revision.parse(line) for line in raw.splitlines()))
 
 
 def genesis(members: Mapping[str, bytes], coordinator: bytes, colluders: int) -> Revision:
@@ -136,23 +170,8 @@ def quorum(revision: Revision) -> int:
     return threshold(len(revision.members), revision.colluders)
 
 
-def fingerprint(public: bytes) -> str:
-    """Eight pronounceable words of a key's SHA-256, for operators to compare by voice.
-
-    128 bits as proquints, 16 bits a word (Wilkerson 2009, arXiv:0901.4016).
-    """
-    digest = hashlib.sha256(pack("sealora/v1/fingerprint", public)).digest()[:FINGERPRINT_BYTES]
-    return "-".join(
-        _proquint(int.from_bytes(digest[i : i + 2], "big")) for i in range(0, FINGERPRINT_BYTES, 2)
-    )
-
-
-def _proquint(number: int) -> str:
-    places = ((CONSONANTS, 12), (VOWELS, 10), (CONSONANTS, 6), (VOWELS, 4), (CONSONANTS, 0))
-    return "".join(letters[number >> shift & len(letters) - 1] for letters, shift in places)
-
-
-def _check_members(revision: Revision) -> None:
+def check_members(revision: Revision) -> None:
+    """Raises ProtocolError("duplicate", "malformed") for members that no roster can have."""
     keys = [*revision.members.values(), revision.coordinator]
     if len(set(keys)) != len(keys):
         raise ProtocolError("duplicate", "two parties of the roster share an identity key")
@@ -160,6 +179,11 @@ def _check_members(revision: Revision) -> None:
         raise ProtocolError("malformed", "the roster has too few or too many members")
     if not all(0 < len(site.encode()) <= MAX_NAME_BYTES for site in revision.members):
         raise ProtocolError("malformed", "a site's name is empty or too long")
+
+
+def fingerprint(public: bytes) -> str:
+    """A key's SHA-256 as words, for operators to compare by voice."""
+    return spoken(hashlib.sha256(pack("sealora/v1/fingerprint", public)).digest(), KEY_WORDS)
 
 
 def _check_successor(before: Revision, after: Revision) -> None:
@@ -176,35 +200,6 @@ def _check_approvals(revision: Revision, electorate: Mapping[str, bytes], needed
         raise ProtocolError(
             "no_quorum", f"revision {revision.serial} has {len(signers)} of {needed} signatures that it needs"
         )
-
-
-def _dump(revision: Revision) -> bytes:
-    record = {
-        "serial": revision.serial,
-        "previous": revision.previous.hex(),
-        "colluders": revision.colluders,
-        "coordinator": revision.coordinator.hex(),
-        "members": {site: key.hex() for site, key in sorted(revision.members.items())},
-        "signatures": {site: signature.hex() for site, signature in sorted(revision.signatures.items())},
-    }
-    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
-
-
-def _load(line: bytes) -> Revision:
-    try:
-        record = json.loads(line)
-        return Revision(
-            serial=_natural(record["serial"]),
-            previous=_hex(record["previous"], HASH_BYTES),
-            colluders=_natural(record["colluders"]),
-            coordinator=_hex(record["coordinator"], KEY_BYTES),
-            members={str(site): _hex(key, KEY_BYTES) for site, key in record["members"].items()},
-            signatures={
-                str(site): _hex(mark, SIGNATURE_BYTES) for site, mark in record["signatures"].items()
-            },
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise ProtocolError("malformed", "a line of the roster is not a revision") from None
 
 
 def _hex(text: str, length: int) -> bytes:

@@ -59,15 +59,21 @@ class SecureSessions:
     """The coordinator sees the sum.
 
     A session in which masked updates may have left, but that yielded no sum, is abandoned by the
-    next attempt on the same model; the closures gathered meanwhile go along (SPEC.md, retry).
+    next attempt on the same model; the closures gathered meanwhile go along (SPEC.md, retry). `rosters`
+    gives the roster in force and is asked before each attempt, so that members come and go without a pause.
     Unmasking uses `threads`.
     """
 
     def __init__(
-        self, identity: IdentityKey, roster: Roster, settings: SecureAggregationSettings, threads: int = 1
+        self,
+        identity: IdentityKey,
+        rosters: Callable[[], Roster],
+        settings: SecureAggregationSettings,
+        threads: int = 1,
     ) -> None:
         self._identity = identity
-        self._roster = roster
+        self._rosters = rosters
+        self._roster = rosters()
         self._settings = settings
         self._threads = threads
         self._last: SecureCoordinatorHalf | None = None
@@ -86,6 +92,7 @@ class SecureSessions:
         Raises RunError if a cohort of this size cannot hide its members, or if so many of them released
         their shares for this model before that they will not contribute again.
         """
+        self._roster = self._rosters()
         sites, before = len(header.cohort), self._before(header)
         if before is not None and not before.closable:
             raise _spent(before)

@@ -44,7 +44,7 @@ def make_identities(sites: Sequence[str], settings: SecureAggregationSettings) -
     floors, known = Floors(), Signatures()
     memberships = {site: Membership(site, key, roster, floors, known) for site, key in keys.items()}
     return Identities(
-        SecureSessions(coordinator, roster, settings, threads=available_cores()),
+        SecureSessions(coordinator, lambda: roster, settings, threads=available_cores()),
         {site: _secure(membership) for site, membership in memberships.items()},
         memberships,
     )

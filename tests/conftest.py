@@ -2,6 +2,7 @@
 
 import os
 import random
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -141,3 +142,69 @@ def command(capsys, monkeypatch):
         return ended.value.code, *capsys.readouterr()
 
     return run
+
+
+class Partners:
+    """A federation and its sites in temporary folders, as their operators would make them."""
+
+    def __init__(self, folder: Path) -> None:
+        from sealora.server import authority
+
+        self.folder = folder
+        self.now = datetime.now(UTC)
+        self.federation = authority.create(folder / "server", "stroke", "localhost:8443", None, self.now)
+
+    def site(self, name: str):
+        """A site that has keys, and asks to be enrolled."""
+        from sealora.client import enrolment
+
+        return enrolment.create(self.folder / name, name, None)
+
+    def request(self, site):
+        from sealora.plan.received import load_received
+        from sealora.protocol.enrolment import EnrolmentRequest
+
+        return load_received(EnrolmentRequest, site.request_path)
+
+    def enrol(self, site, days: int = 90):
+        """The join bundle."""
+        from sealora.server import authority
+
+        valid = timedelta(days=days)
+        return authority.enrol(self.federation, self.request(site), valid, None, self.now)
+
+    def join(self, site, bundle=None):
+        from sealora.client import enrolment
+
+        enrolment.join(site, enrolment.examine(site, bundle or self.enrol(site), self.now))
+
+    def member(self, name: str):
+        """A site that has joined."""
+        site = self.site(name)
+        self.join(site)
+        return site
+
+    def sign(self, draft, *sites):
+        """The approvals of a draft by sites."""
+        from sealora.client.pinned_roster import PinnedRoster
+
+        public = self.federation.public
+        return [PinnedRoster(site).sign(draft, site.identity(None), public) for site in sites]
+
+    def found(self, *names: str):
+        """Sites with a roster in force that all of them follow."""
+        from sealora.client.pinned_roster import PinnedRoster
+        from sealora.server.roster_book import RosterBook
+
+        sites = [self.member(name) for name in names]
+        book = RosterBook(self.federation)
+        book.collect(self.sign(book.propose(0), *sites))
+        for site in sites:
+            PinnedRoster(site).follow(self.federation.roster_path.read_bytes(), self.federation.public)
+        return sites
+
+
+@pytest.fixture
+def partners(tmp_path: Path) -> Partners:
+    """A fresh federation in the test's folder."""
+    return Partners(tmp_path)

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealora.models.settings import LoraSettings, ModelSettings, TaskSettings
-from sealora.plan.loader import MAX_BYTES, Plan, load
+from sealora.plan.loader import Plan, load
 from sealora.plan.settings import PlanSettings
+from sealora.plan.toml_file import MAX_BYTES
 from sealora.protocol.errors import PlanError
 
 HEAD = 'schema = 1\nmodel.name = "m"\ntask.labels = ["a", "b"]\n'

@@ -11,6 +11,7 @@ import pytest
 
 from sealora.privacy.accountants import PldAccountant, RdpAccountant
 from sealora.privacy.calibration import affordable_rounds
+from sealora.privacy.chain import MAX_LINE, read_chain
 from sealora.privacy.events import (
     Budget,
     Composition,
@@ -22,7 +23,7 @@ from sealora.privacy.events import (
     canonical_json,
     from_json,
 )
-from sealora.privacy.ledger import MAX_LINE, Charge, ChargeKey, Ledger, read_chain, read_charges
+from sealora.privacy.ledger import LEDGER, Charge, ChargeKey, Ledger, read_charges
 from sealora.protocol.errors import DataError, RefusedError, RunError, SealoraError, UsageError
 
 ROUND = PoissonSampledGaussian(1.5, 0.25, 4)
@@ -487,7 +488,7 @@ def test_a_rollback_shows_in_the_head(path: Path, written: bytes) -> None:
 
 def test_reading_without_the_lock_leaves_out_a_torn_line(path: Path, written: bytes) -> None:
     path.write_bytes(written[:-20])
-    assert len(list(read_chain(path))) == 3
+    assert len(list(read_chain(path, LEDGER))) == 3
     assert len(read_charges(path)) == 2
 
 

@@ -124,20 +124,16 @@ def test_a_stranger_has_no_key():
 
 def test_fingerprints_are_words():
     words = fingerprint(KEYS["ams"].public)
-    assert len(words.split("-")) == 8
-    assert all(len(word) == 5 for word in words.split("-"))
+    assert len(words.split()) == 16
     assert words == fingerprint(KEYS["ams"].public)
     assert words != fingerprint(KEYS["ber"].public)
 
 
-def test_proquints_are_the_published_ones():
-    # 127.0.0.1 and 63.84.220.193 in the paper.
-    assert [rosters._proquint(number) for number in (0x7F00, 0x0001, 0x3F54, 0xDCC1)] == [
-        "lusab",
-        "babad",
-        "gutih",
-        "tugad",
-    ]
+def test_a_revision_is_read_out_by_its_hash():
+    first = founded()
+    assert len(first.words.split()) == 24
+    assert first.words == genesis(first.members, first.coordinator, 1).words, "signatures are no part of it"
+    assert first.words != first.next(first.members).words
 
 
 @pytest.mark.parametrize(

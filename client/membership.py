@@ -1,0 +1,35 @@
+"""What a site's secure sessions rest on, read anew for each attempt: approved roster and policy floors."""
+
+from dataclasses import dataclass
+
+from sealora.client.pinned_roster import PinnedRoster
+from sealora.client.policy_book import PolicyBook
+from sealora.client.site_folder import SiteFolder
+from sealora.protocol.admission import Membership
+from sealora.protocol.attempts import AttemptLog
+from sealora.protocol.keys import IdentityKey
+from sealora.protocol.messages import Open
+from sealora.protocol.secure_site import SecureSiteHalf
+from sealora.protocol.session import SiteHalf
+
+
+@dataclass(frozen=True)
+class SecureSessionsOfSite:
+    """Makes the site's half of an attempt: `site.SessionFactory`. It makes no plain ones.
+
+    `log` is the site's one attempt log, for all runs.
+    """
+
+    folder: SiteFolder
+    identity: IdentityKey
+    log: AttemptLog
+    threads: int = 1
+
+    def __call__(self, opening: Open) -> SiteHalf:
+        """Raises ProtocolError where the site must not enter; UsageError if it has no roster or policy."""
+        return SecureSiteHalf(opening, self.membership(), self.log, self.threads)
+
+    def membership(self) -> Membership:
+        """Who the site is and what it trusts now. Raises UsageError, RefusedError."""
+        floors = PolicyBook(self.folder).policy().floors
+        return Membership(self.folder.name, self.identity, PinnedRoster(self.folder).current(), floors)

@@ -1,0 +1,73 @@
+"""A site's policy as it stands on disk: read anew for every round, so that a change counts at once."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sealora.client.approval import approved
+from sealora.client.policy import Case, Policy
+from sealora.client.site_config import load
+from sealora.client.site_folder import SiteFolder
+from sealora.client.site_settings import SiteSettings
+from sealora.plan.privacy_forecast import plan_schedule
+from sealora.plan.settings import PlanSettings
+from sealora.privacy.events import Budget, Composition, Event
+from sealora.privacy.ledger import read_charges
+from sealora.protocol.errors import RefusedError, SealoraError
+from sealora.protocol.messages import Header
+
+logger = logging.getLogger(__name__)
+
+
+def local_time() -> datetime:
+    """Now, by this machine's clock and zone."""
+    return datetime.now().astimezone()
+
+
+@dataclass(frozen=True)
+class PolicyBook:
+    """Implements `site.Gatekeeper` from the files of a site's folder."""
+
+    folder: SiteFolder
+    clock: Callable[[], datetime] = local_time
+
+    def policy(self) -> Policy:
+        """Settings and approvals as they are now. Raises PlanError or DataError if one is not in order."""
+        return Policy(load(self.folder.settings_path), approved(self.folder))
+
+    def require(self, plan: PlanSettings, plan_hash: bytes, header: Header) -> None:
+        """Raises RefusedError or BudgetError unless the policy allows this round; the text may be sent."""
+        try:
+            policy = self.policy()
+        except SealoraError as error:
+            # What is wrong names files and columns of this site, so it stays here.
+            logger.error("the policy cannot be read: %s", error)
+            raise RefusedError("this site's policy cannot be read.") from None
+        path = self.ledger_path(policy.settings)
+        policy.require(
+            Case(
+                plan,
+                plan_hash.hex(),
+                self.clock(),
+                header,
+                epsilon_after=lambda delta: epsilon_after(path, plan, 1, delta),
+            )
+        )
+
+    def ledger_path(self, settings: SiteSettings) -> Path:
+        """The privacy ledger of the site's data set, over all runs."""
+        return self.folder.ledgers / f"{settings.data.name}.jsonl"
+
+    def budget(self, settings: SiteSettings) -> Budget | None:
+        """What may ever be spent on the data set, for the purse; None without a limit."""
+        limits = settings.limits
+        return Budget(limits.epsilon_for_ever, limits.delta) if limits.epsilon_for_ever else None
+
+
+def epsilon_after(ledger: Path, plan: PlanSettings, rounds: int, delta: float) -> float:
+    """ε at `delta` of everything that a ledger was charged with, and of so many rounds of the plan."""
+    planned = plan_schedule(plan)
+    events: list[Event] = [charge.event for charge in read_charges(ledger)] if ledger.is_file() else []
+    return planned.accountant.epsilon([*events, Composition((planned.round_event,), rounds)], delta)

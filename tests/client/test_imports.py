@@ -1,0 +1,45 @@
+"""A site's image needs neither Flower nor Ray, and what guards its keys needs no torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SITE = sorted(
+    [f"sealora.client.{path.stem}" for path in (ROOT / "client").glob("*.py") if path.stem != "__init__"]
+    + [f"sealora.cli.{path.stem}" for path in (ROOT / "cli").glob("site*.py")]
+)
+HEAVY = ("flwr", "flwr_datasets", "ray")
+BLOCK = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {absent}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def imported(modules, absent):
+    """Runs an interpreter that lacks some packages; returns the top-level packages that it loaded."""
+    script = BLOCK.format(absent=absent) + f"for name in {modules}: __import__(name)\n"
+    script += "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+@pytest.mark.slow
+def test_a_site_needs_neither_flower_nor_ray():
+    assert not imported(SITE, HEAVY) & set(HEAVY)
+
+
+LIGHT = ["sealora.cli.site_keys", "sealora.cli.site_roster", "sealora.cli.site_log"]
+
+
+@pytest.mark.slow
+def test_keys_rosters_and_logs_need_no_torch():
+    absent = (*HEAVY, "torch", "transformers", "peft", "datasets")
+    assert not imported(LIGHT, absent) & set(absent)

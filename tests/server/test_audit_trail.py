@@ -1,0 +1,43 @@
+"""The coordinator's log of a run follows from its events."""
+
+from sealora.plan.settings import RoundsSettings
+from sealora.privacy.audit_log import AuditLog, read_records, traffic
+from sealora.server.audit_trail import AuditTrail
+from sealora.server.events import AttemptLost, AttemptOpened, BudgetSpent, SiteRefused
+from sealora.simulation.toy import toy_federation, toy_plan
+
+
+def test_a_run_is_on_the_log(tmp_path):
+    toy = toy_federation(tmp_path / "toy", sites=3, plan=toy_plan(rounds=RoundsSettings(count=2)))
+    path = tmp_path / "audit.jsonl"
+    history = []
+
+    class Recorder:
+        def notify(self, event):
+            history.append(event)
+
+    with AuditLog(path, "coordinator") as log:
+        toy.coordinator(observers=(AuditTrail(log), Recorder())).run()
+    records = read_records(path)
+    kinds = [record.kind for record in records]
+    assert (kinds[0], kinds[-1], kinds.count("round done")) == ("run started", "run evaluated", 2)
+    done = [record.detail for record in records if record.kind == "round done"]
+    assert [facts["round"] for facts in done] == [1, 2]
+    assert done[0]["contributors"] == "site-1 site-2 site-3"
+    answered = [event for event in history if type(event).__name__ == "SiteAnswered"]
+    assert traffic(records, "in")["train reply"].size == sum(event.bytes_up for event in answered)
+    assert traffic(records, "out")["train request"].size == sum(event.bytes_down for event in answered)
+
+
+def test_what_goes_wrong_is_on_it_too(tmp_path):
+    path = tmp_path / "audit.jsonl"
+    with AuditLog(path, "coordinator") as log:
+        trail = AuditTrail(log)
+        trail.notify(SiteRefused(3, "ams", "policy", "policy line limits.hours: not now"))
+        trail.notify(AttemptLost(3, 1, "too few"))
+        trail.notify(BudgetSpent(4, ("ams", "ber")))
+        trail.notify(AttemptOpened(5, 1, tuple(f"site-{number:05}" for number in range(100_000))))
+    refused, lost, spent, opened = read_records(path)
+    assert (refused.detail["site"], refused.detail["text"]) == ("ams", "policy line limits.hours: not now")
+    assert (lost.kind, spent.detail["sites"]) == ("attempt lost", "ams ber")
+    assert opened.detail["cohort"] == "100000 sites"
