@@ -100,7 +100,7 @@ def train_canaries(
     pool = _trainers(settings, schedule, rounds, min(sites, os.cpu_count() or 1))
 
     def train(site: int) -> NDArray[np.float64]:
-        records = [_record(axis) for axis in np.flatnonzero(included[site])]
+        records = [_record(axis) for axis in range(CANARIES) if included[site, axis]]
         return _train(pool, records, rounds) / settings.clipping_norm
 
     scores = []
@@ -134,11 +134,12 @@ def _train(trainer: Trainer, records: Sequence[Example], rounds: int) -> NDArray
     }
     for number in range(1, rounds + 1):
         tensors = trainer.train(Start(tensors), (names["A"],), records, number, bytes(32)).tensors
-    return -tensors[names["A"]][0].astype(np.float64)
+    moved: NDArray[np.float64] = -tensors[names["A"]][0].astype(np.float64)
+    return moved
 
 
 def _record(axis: int) -> Example:
-    return Example((int(axis),), 0)
+    return Example((axis,), 0)
 
 
 def measure(found: Canaries, planned: Schedule, steps: int) -> dict[str, Any]:

@@ -140,10 +140,12 @@ def _update(federation: Federation, sites: Sequence[str]) -> Update:
 
 def _noise_variance(plan: Plan) -> float:
     """Of one value of one site's update, by stochastic rounding (step²/6 on average) and by noise."""
-    step = 2 * plan.codec.range / (2**plan.codec.value_bits - 1)
+    step: float = 2 * plan.codec.range / (2**plan.codec.value_bits - 1)
     if not plan.privacy.private:
         return step**2 / 6
-    noise = plan_schedule(plan).noise_multiplier * plan.privacy.clipping_norm / plan.privacy.expected_batch
+    noise: float = (
+        plan_schedule(plan).noise_multiplier * plan.privacy.clipping_norm / plan.privacy.expected_batch
+    )
     return step**2 / 6 + (noise * plan.training.learning_rate) ** 2
 
 
@@ -170,7 +172,8 @@ class Attacker:
             tell(f"Inversion: trying {self._words:,} words at place {place + 1} of {places}")
             projected = self._candidates(place)
             for number, weight in enumerate(weights):
-                distance = sum((projected[name] @ weight[name]).square().sum(dim=1) for name in self._first)
+                parts = [(projected[name] @ weight[name]).square().sum(dim=1) for name in self._first]
+                distance = torch.stack(parts).sum(dim=0)
                 words[number, place] = torch.topk(distance, most, largest=False).indices.numpy()
         return [Guesses(found) for found in words]
 
