@@ -63,8 +63,8 @@ def test_randomised_response_is_bounded_below_its_epsilon_and_near(epsilon):
     """Each bit is told truly with the chance e^ε / (1 + e^ε): the mechanism that the theorem is tight for."""
     draw = np.random.default_rng(0)
     chance = math.exp(epsilon) / (1 + math.exp(epsilon))
-    bounds = np.array([guessing_bound(4000, 4000, draw.binomial(4000, chance), 0.0) for _ in range(200)])
-    assert (bounds > epsilon).mean() <= 0.09, "5 % are allowed, and 200 draws"
+    bounds = np.array([guessing_bound(4000, 4000, draw.binomial(4000, chance), 0.0) for _ in range(100)])
+    assert (bounds > epsilon).mean() <= 0.1, "5 % are allowed, and 100 draws"
     assert bounds.mean() > 0.9 * epsilon - 0.05
 
 
@@ -101,7 +101,7 @@ def test_the_best_rule_ventures_all_guesses_only_where_all_are_right():
 def test_the_best_rule_finds_the_middle():
     draw = np.random.default_rng(3)
     scores, included = canaries(1000.0, 1000, draw)
-    assert best_rule(scores - 490, included, [490.0, 10.0], 1e-5).middle == 10
+    assert best_rule(scores - 490, included, [-600.0, 10.0], 1e-5).middle == 10
 
 
 # --- scores ---
