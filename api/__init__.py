@@ -11,9 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Plan", "Run", "SealoraError", "__version__", "simulate"]
+__all__ = ["Plan", "Run", "SealoraError", "__version__", "audit", "simulate"]
 
 if TYPE_CHECKING:
+    from sealora.auditing import audit
     from sealora.plan.loader import Plan
     from sealora.protocol.errors import SealoraError
     from sealora.run import Run, simulate
@@ -22,6 +23,7 @@ _HOMES = {
     "Plan": "sealora.plan.loader",
     "Run": "sealora.run",
     "SealoraError": "sealora.protocol.errors",
+    "audit": "sealora.auditing",
     "simulate": "sealora.run",
 }
 

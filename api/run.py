@@ -9,7 +9,6 @@ from typing import Any
 from rich.console import Console
 
 from sealora.client.torch_trainer import TorchTrainer
-from sealora.models import lora
 from sealora.models.adapter import Adapter
 from sealora.models.base import Base, load_base
 from sealora.models.cleaning import CleaningReport, clean
@@ -17,7 +16,6 @@ from sealora.models.settings import DataSettings
 from sealora.models.table import read_table
 from sealora.models.task import Example, Task, load_task
 from sealora.plan.loader import Plan, load
-from sealora.protocol.errors import UsageError
 from sealora.simulation.run_folder import RunFolder
 from sealora.simulation.simulate import simulate as run_simulation
 
@@ -118,13 +116,7 @@ class Run:
 
     @cached_property
     def _adapter(self) -> Adapter:
-        adapter = lora.load(self._trainer.layout, self.folder.adapter)
-        if adapter.sha256() != self.result["adapter_sha256"]:
-            raise UsageError(
-                f"the adapter in {self.folder.adapter} is not the one that this run made.",
-                "Restore the run folder, or load the adapter with peft.",
-            )
-        return adapter
+        return self.folder.load_adapter(self._trainer.layout)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ COMMANDS = {
     "simulate": "Run a plan with simulated sites on this machine.",
     "evaluate": "Measure a trained adapter on held-out data.",
     "predict": "Use a trained adapter on new texts.",
+    "audit": "Attack a run or a plan, and compare what leaks with what is claimed.",
     "demo": "Fine-tune a small model across simulated sites in a few minutes.",
     "assets": "List and install the bundled models and data sets.",
     "ledger": "Read, verify and export privacy ledgers.",

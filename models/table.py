@@ -69,6 +69,13 @@ def draw_rows(table: datasets.Dataset, rows: int, seed: int) -> datasets.Dataset
     return table.select(np.sort(seeded_order(len(table), "rows", seed)[:rows]))
 
 
+def undrawn_rows(table: datasets.Dataset, rows: int, seed: int) -> datasets.Dataset:
+    """The rows that `draw_rows` leaves behind, in the table's order; perhaps none."""
+    if rows == 0 or rows >= len(table):
+        return table.select([])
+    return table.select(np.sort(seeded_order(len(table), "rows", seed)[rows:]))
+
+
 def seeded_order(count: int, *fields: bytes | str | int) -> NDArray[np.int64]:
     """A permutation of range(count) that depends on nothing but the fields, on any machine."""
     words = Keystream(derive_key("order", *fields)).words32(2 * count)

@@ -40,6 +40,7 @@ class Federation:
     plan: Plan
     """Bound to the base model's hash."""
     task: Task
+    base: Base
     model: PeftModel
     """The base with the adapter's structure."""
     trainer: TrainerPool
@@ -113,6 +114,7 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
     return Federation(
         plan=plan,
         task=task,
+        base=base,
         model=single.model,
         trainer=trainer,
         contract=contract,

@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sealora.models import lora
+from sealora.models.adapter import Adapter, AdapterLayout
 from sealora.plan.durable import write_durably
 from sealora.plan.loader import Plan
 from sealora.plan.writer import dumps
@@ -76,6 +78,16 @@ class RunFolder:
     def adapter(self) -> Path:
         """The result in PEFT format."""
         return self.path / "adapter"
+
+    def load_adapter(self, layout: AdapterLayout) -> Adapter:
+        """The result. Raises ModelError if there is none, UsageError if it is not what this run made."""
+        adapter = lora.load(layout, self.adapter)
+        if adapter.sha256() != self.result["adapter_sha256"]:
+            raise UsageError(
+                f"the adapter in {self.adapter} is not the one that this run made.",
+                "Restore the run folder, or load the adapter with peft.",
+            )
+        return adapter
 
     @property
     def state(self) -> Path:

@@ -264,6 +264,41 @@ def _(scene):
     return ["evaluate", scene.earlier, "--data", table]
 
 
+@stage("audit what is not there")
+def _(scene):
+    return ["audit", scene.folder / "none"]
+
+
+@stage("audit a folder without a run")
+def _(scene):
+    (scene.folder / "nothing").mkdir()
+    return ["audit", scene.folder / "nothing"]
+
+
+@stage("audit an ε that nobody claims")
+def _(scene):
+    return ["audit", scene.earlier, "--only", "canaries"]
+
+
+@stage("audit membership in a plan")
+def _(scene):
+    return ["audit", scene.earlier / "plan.toml", "--only", "membership"]
+
+
+@stage("audit a run whose table has changed")
+def _(scene):
+    shutil.copytree(scene.earlier, scene.folder / "copy")
+    plan = scene.folder / "copy" / "plan.toml"
+    named = next(line for line in plan.read_text().splitlines() if line.startswith("path = "))
+    plan.write_text(plan.read_text().replace(named, f'path = "{scene.table(*mixed(60, "a"))}"'))
+    return ["audit", plan.parent, "--only", "membership"]
+
+
+@stage("audit into a file that exists")
+def _(scene):
+    return ["audit", scene.earlier, "--out", scene.earlier / "result.json"]
+
+
 OF_A_PROCESS = {"Ctrl-C"}
 """Cases that need a process of their own."""
 

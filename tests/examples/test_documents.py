@@ -13,7 +13,13 @@ from sealora.cli.main import COMMANDS, load_command
 from sealora.models.settings import DataSettings
 
 ROOT = Path(__file__).parents[2]
-GUIDES = ["README.md", "docs/architecture.md", "docs/run-folder.md", "docs/strategies-interface.md"]
+GUIDES = [
+    "README.md",
+    "docs/architecture.md",
+    "docs/run-folder.md",
+    "docs/strategies-interface.md",
+    "docs/audit.md",
+]
 GUIDES += [
     "docs/tasks.md",
     *(path.relative_to(ROOT).as_posix() for path in ROOT.glob("examples/*/README.md")),
