@@ -72,14 +72,14 @@ class MemoryMeter:
 
     def __call__(self, work: Callable[[], Result], received: int = 0) -> Result:
         Path("/proc/self/clear_refs").write_text("5")  # the peak is that of now
-        before = _resident("VmRSS")
+        before = resident("VmRSS")
         result = work()
-        self.peak = max(self.peak, self._held + received + _resident("VmHWM") - before)
-        self._held += _resident("VmRSS") - before
+        self.peak = max(self.peak, self._held + received + resident("VmHWM") - before)
+        self._held += resident("VmRSS") - before
         return result
 
 
-def _resident(field_name: str) -> int:
+def resident(field_name: str) -> int:
     """A size of /proc/self/status in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field_name):

@@ -73,13 +73,18 @@ class PerExampleGradients:
                 "Use another model, or another implementation of its attention.",
             )
         outer = slope.reshape(examples, -1, slope.shape[-1])
-        inner = call.inputs.reshape(examples, -1, call.inputs.shape[-1])
-        found = {id(call.layer.weight): torch.einsum("eto,eti->eoi", outer, inner)}
-        if call.layer.bias is not None:
-            found[id(call.layer.bias)] = outer.sum(dim=1)
-        for key, gradient in found.items():
-            if name := self._names.get(key):
-                gradients[name] = gradients[name] + gradient if name in gradients else gradient
+        if name := self._names.get(id(call.layer.weight)):
+            inner = call.inputs.reshape(examples, -1, call.inputs.shape[-1])
+            _accumulate(gradients, name, torch.bmm(outer.transpose(1, 2), inner))
+        if name := self._names.get(id(call.layer.bias)):
+            _accumulate(gradients, name, outer.sum(dim=1))
+
+
+def _accumulate(gradients: dict[str, torch.Tensor], name: str, gradient: torch.Tensor) -> None:
+    """Add to what another call of the same layer gave."""
+    if name in gradients:
+        gradient += gradients[name]
+    gradients[name] = gradient
 
 
 def clipped_sum(
@@ -91,16 +96,16 @@ def clipped_sum(
     nothing may show that it was there.
     """
     norms = example_norms(gradients)
-    finite = torch.isfinite(norms)
-    factors = torch.where(finite, clipping_norm / norms.clamp(min=clipping_norm), 0.0)
+    lost = torch.nonzero(~torch.isfinite(norms)).flatten()
+    factors = (clipping_norm / norms.clamp(min=clipping_norm)).index_fill(0, lost, 0.0)
     parts = []
     for name, parameter in parameters.items():
         if name not in gradients:
             parts.append(torch.zeros(parameter.numel(), dtype=torch.float64))
             continue
-        flat = gradients[name].flatten(start_dim=1).double()
-        # Zero times infinity is no zero, so such rows are blanked first.
-        flat = torch.where(finite[:, None], flat, 0.0)
+        flat = gradients[name].flatten(start_dim=1).to(torch.float64, copy=True)
+        # Zero times infinity is no zero, so such rows are blanked, too.
+        flat.index_fill_(0, lost, 0.0)
         parts.append((factors @ flat).cpu())
     return torch.cat(parts)
 

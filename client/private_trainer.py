@@ -5,12 +5,12 @@ clipped, one Gaussian for their sum, division by the expected batch. Whatever th
 that is post-processing. How many steps there are, and what they divide by, is public.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
 
-from sealora.client.batches import sorted_batches
+from sealora.client.batches import snug_batches
 from sealora.client.per_example import PerExampleGradients, clipped_sum
 from sealora.client.self_test import check_training
 from sealora.client.torch_trainer import TorchTrainer, add_gradients
@@ -26,6 +26,10 @@ from sealora.strategies.strategy import Start
 
 MICROBATCH = 32
 """Rows of one forward pass, unless the plan says otherwise: bounds the memory of single gradients."""
+PASS_COST = {"cpu": 32}
+"""What a pass of a small model costs beside its tokens, in tokens, by device."""
+OTHER_PASS_COST = 4096
+"""The same for accelerators, which are better kept busy with padding than with more passes."""
 
 
 class PrivateTrainer:
@@ -98,7 +102,12 @@ class PrivateTrainer:
         total = torch.zeros(sum(p.numel() for p in parameters.values()), dtype=torch.float64)
         gradients = PerExampleGradients(self._inner.model, parameters)
         with gradients.recording():
-            for rows in sorted_batches([len(example.tokens) for example in batch], self._microbatch):
+            for rows in self._passes(batch):
                 losses = self._inner.losses([batch[row] for row in rows])
                 total += clipped_sum(gradients.of(losses), parameters, self._settings.clipping_norm)
         return total
+
+    def _passes(self, batch: Sequence[Example]) -> Iterator[list[int]]:
+        """The rows of each forward pass."""
+        cost = PASS_COST.get(self._inner.model.device.type, OTHER_PASS_COST)
+        return snug_batches([len(example.tokens) for example in batch], self._microbatch, cost)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealora.client.batches import collate, shuffled_batches, sorted_batches
+from sealora.client.batches import collate, shuffled_batches, snug_batches, sorted_batches
 from sealora.models.task import Example
 
 LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=400)
@@ -27,6 +27,46 @@ def test_sorted_batches_are_by_length(lengths, size):
     rows = [row for batch in sorted_batches(lengths, size) for row in batch]
     assert sorted(rows) == list(range(len(lengths)))
     assert [lengths[row] for row in rows] == sorted(lengths)
+
+
+@settings(deadline=None)
+@given(LENGTHS, st.integers(1, 20), st.integers(0, 100))
+def test_snug_batches_are_by_length_and_never_cost_more(lengths, size, pass_cost):
+    batches = list(snug_batches(lengths, size, pass_cost))
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    assert all(1 <= len(batch) <= size for batch in batches)
+    longest = [lengths[row] for batch in batches for row in (batch[-1], batch[0])]
+    assert longest == sorted(longest, reverse=True)
+    equal = [widths(batch, lengths) for batch in sorted_batches(lengths, size)]
+    assert cost([widths(batch, lengths) for batch in batches], pass_cost) <= cost(equal, pass_cost)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=8), st.integers(1, 5), st.integers(0, 12))
+def test_snug_batches_are_the_cheapest_of_all_cuts(lengths, size, pass_cost):
+    ordered = sorted(lengths)
+
+    def cheapest(start):
+        if start == len(ordered):
+            return 0
+        ends = range(start + 1, min(start + size, len(ordered)) + 1)
+        return min(cost([ordered[start:end]], pass_cost) + cheapest(end) for end in ends)
+
+    found = [widths(batch, lengths) for batch in snug_batches(lengths, size, pass_cost)]
+    assert cost(found, pass_cost) == cheapest(0)
+
+
+def test_snug_batches_of_nothing():
+    assert list(snug_batches([], 4, 10)) == []
+
+
+def widths(batch, lengths):
+    return [lengths[row] for row in batch]
+
+
+def cost(batches, pass_cost):
+    """Tokens of all batches, padding included, with their passes' cost."""
+    return sum(len(batch) * max(batch) + pass_cost for batch in batches)
 
 
 def test_another_seed_gives_another_order():
