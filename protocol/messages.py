@@ -277,7 +277,7 @@ def _require_secure_fields(header: wire.Header) -> None:
 def _decode(message: Message, raw: Bytes) -> None:
     _require(len(raw) <= MAX_MESSAGE_BYTES, "the message is too long")
     try:
-        message.ParseFromString(raw)
+        message.ParseFromString(bytes(raw))
     except DecodeError:
         raise ProtocolError("malformed", "the bytes are not a message of this protocol") from None
 

@@ -442,7 +442,7 @@ def _serialise(message: Message) -> bytes:
 
 def _parse(message: Message, raw: Bytes) -> None:
     try:
-        message.ParseFromString(raw)
+        message.ParseFromString(bytes(raw))
     except DecodeError:
         raise ProtocolError("malformed", "the bytes are not a message of a secure session") from None
 
