@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from math import isfinite
-from typing import cast
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
@@ -278,7 +277,7 @@ def _require_secure_fields(header: wire.Header) -> None:
 def _decode(message: Message, raw: Bytes) -> None:
     _require(len(raw) <= MAX_MESSAGE_BYTES, "the message is too long")
     try:
-        message.ParseFromString(cast(bytes, raw))  # it reads any buffer, though its types say bytes
+        message.ParseFromString(bytes(raw))
     except DecodeError:
         raise ProtocolError("malformed", "the bytes are not a message of this protocol") from None
 

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
@@ -442,7 +442,7 @@ def _serialise(message: Message) -> bytes:
 
 def _parse(message: Message, raw: Bytes) -> None:
     try:
-        message.ParseFromString(cast(bytes, raw))  # it reads any buffer, though its types say bytes
+        message.ParseFromString(bytes(raw))
     except DecodeError:
         raise ProtocolError("malformed", "the bytes are not a message of a secure session") from None
 

@@ -64,6 +64,17 @@ def test_a_lost_site_is_silent_from_its_phase_on(phase):
     assert reached.count("b") == phase, "a lost site does not work either"
 
 
+def test_a_fault_passes_after_its_requests():
+    ours, _ = fleet(Faults(script={("b", 1): Fault(1, times=2)}))
+    answers = [exchange(ours, request) for request in (opening(), LATER, LATER, LATER)]
+    assert ["b" in who for who in answers] == [True, False, False, True]
+
+
+def test_an_attempt_that_another_fleet_has_opened_meets_no_fault():
+    ours, _ = fleet(Faults(script={("b", 1): Fault(0)}))
+    assert exchange(ours, LATER) == ["a", "b", "c"]
+
+
 def test_a_late_site_works_in_vain():
     ours, reached = fleet(Faults(script={("b", 1): Fault(0, delay=11.0)}))
     assert exchange(ours, opening(), deadline=10.0) == ["a", "c"]

@@ -259,3 +259,12 @@ def sparse(cohort):
     assert coordinator.adversary == "semi-honest"
     half = cohort.halves["site0000"]
     assert len(half._agreement.holders[0]) < len(cohort.names)
+
+
+def test_the_statements_of_t_sites_are_enough(make_cohort):
+    cohort = make_cohort(7, colluders=1, n_min=4)
+    opening = cohort.opening()
+    coordinator = cohort.run(opening, cohort.coordinator(opening), until=4)
+    requests = coordinator.requests()
+    assert sorted(requests) == sorted(cohort.names)
+    assert len(secure_messages.parse_request(requests["site0006"], 10**6).signers) == threshold(7, 1)

@@ -122,6 +122,12 @@ def test_the_sparse_graph_is_regular_symmetric_and_connected(sites, degree):
     assert len(reached) == sites
 
 
+def test_only_the_neighbourhoods_asked_for_are_worked_out():
+    found = Neighbourhoods(300, 48, b"seed")
+    assert found[7] == neighbourhoods(300, 48, b"seed")[7]
+    assert set(found._known) == {7}
+
+
 def test_the_seed_decides_the_graph():
     assert neighbourhoods(50, 10, b"one") == neighbourhoods(50, 10, b"one")
     assert neighbourhoods(50, 10, b"one") != neighbourhoods(50, 10, b"two")
