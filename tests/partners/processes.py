@@ -1,0 +1,166 @@
+"""Starts, watches, cuts and kills the processes of a federation. Nothing sleeps: it waits for log lines."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import toy_plan
+from parties import Parties
+
+HERE = Path(__file__).parent
+PATIENCE = 60.0
+"""Seconds for anything to happen; a test that waits longer has failed."""
+
+
+class Process:
+    """One process and the JSON lines of its log."""
+
+    def __init__(self, *command: object, environment: dict[str, str] | None = None) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **(environment or {})},
+        )
+        self.lines: list[dict[str, object]] = []
+        self.other: list[str] = []
+        self._seen = 0
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_for(self, event: str, **fields: object) -> dict[str, object]:
+        """The next log line after the last one waited for that has this event and these fields."""
+        with self._news:
+            found = self._news.wait_for(lambda: self._find(event, fields), PATIENCE)
+        assert found, f"no {event} {fields} within {PATIENCE} s in {self.lines} {self.other}"
+        return self.lines[self._seen - 1]
+
+    def events(self, event: str) -> list[dict[str, object]]:
+        return [line for line in self.lines if line["event"] == event]
+
+    def kill(self, number: int = signal.SIGKILL) -> int:
+        """Send a signal and wait for the end; returns the exit code."""
+        self._process.send_signal(number)
+        return self.finish()
+
+    def finish(self) -> int:
+        """Wait for the end; returns the exit code."""
+        code = self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return code
+
+    def output(self) -> str:
+        """Standard output, once it has ended with success."""
+        assert self._process.stdout is not None
+        output = self._process.stdout.read().decode()
+        assert self.finish() == 0, (output, self.lines, self.other)
+        return output
+
+    def end(self) -> None:
+        """Make sure that it is gone."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def _find(self, event: str, fields: dict[str, object]) -> bool:
+        while self._seen < len(self.lines):
+            line = self.lines[self._seen]
+            self._seen += 1
+            if line["event"] == event and fields.items() <= line.items():
+                return True
+        return False
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for raw in self._process.stderr:
+            with self._news:
+                try:
+                    self.lines.append(json.loads(raw))
+                except ValueError:
+                    self.other.append(raw.decode())
+                self._news.notify_all()
+
+
+class Federation:
+    """A coordinator and sites, each an agent and a link, in processes of their own."""
+
+    def __init__(self, folder: Path, sites: int, patience: float = 5.0, **plan: object) -> None:
+        self.folder = folder
+        self.patience = patience
+        folder.mkdir(exist_ok=True)
+        toy_plan.write(folder, sites, **plan)
+        self.names = [f"site-{number}" for number in range(1, sites + 1)]
+        self.parties = Parties.make(folder / "parties", self.names, int(plan.get("colluders", sites // 3)))
+        self.port = free_port()
+        self.agents: dict[str, Process] = {}
+        self.links: dict[str, Process] = {}
+        self.coordinator: Process | None = None
+        self.started: list[Process] = []
+
+    def __enter__(self) -> "Federation":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.started:
+            process.end()
+
+    def start(self, *command: object, **options: object) -> Process:
+        process = Process(*command, **options)
+        self.started.append(process)
+        return process
+
+    def coordinate(self) -> Process:
+        self.coordinator = self.start(HERE / "toy_coordinator.py", self.folder, self.port, self.patience)
+        return self.coordinator
+
+    def agent(self, site: str) -> Process:
+        self.agents[site] = self.start(HERE / "toy_agent.py", self.folder, site)
+        return self.agents[site]
+
+    def link(self, site: str, port: int | None = None, certificate: str = "", **options: object) -> Process:
+        address = f"127.0.0.1:{port or self.port}"
+        words = [address, *([certificate] if certificate else [])]
+        self.links[site] = self.start(HERE / "toy_link.py", self.folder, site, *words, **options)
+        return self.links[site]
+
+    def open(self) -> None:
+        """Start everything."""
+        self.coordinate()
+        for site in self.names:
+            self.agent(site)
+            self.link(site)
+
+    def result(self) -> dict[str, object]:
+        assert self.coordinator is not None
+        return json.loads(self.coordinator.output())
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def gates(federation: Federation) -> Iterator[Path]:
+    """A FIFO for each site, at which its training waits."""
+    for site in federation.names:
+        home = federation.folder / site
+        home.mkdir(exist_ok=True)
+        os.mkfifo(home / "gate")
+        yield home / "gate"
