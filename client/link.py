@@ -25,8 +25,8 @@ from sealora.protocol.transport import PATH, require_tls13, site_options
 REASONS = {
     grpc.StatusCode.UNAVAILABLE: "the coordinator cannot be reached, or does not accept the certificate",
     grpc.StatusCode.CANCELLED: "the coordinator closed the connection",
+    grpc.StatusCode.OK: "the coordinator closed the connection",
 }
-"""For people; the coordinator's own words where it answered."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class Link:
             ) as channel:
                 call = channel.stream_stream(PATH)()
                 await self._relay(pipe, call)
-        except grpc.RpcError as error:
-            raise Lost(_reason(error)) from None
+        except grpc.aio.AioRpcError as error:
+            raise Lost(_reason(error.code(), error.details())) from None
         except (OSError, ProtocolError) as error:
             raise Lost(f"the agent: {error}") from None
         finally:
@@ -107,7 +107,10 @@ class Link:
 
     async def _upwards(self, pipe: Pipe, call: "grpc.aio.StreamStreamCall[bytes, bytes]") -> None:
         while (frame := await pipe.read()) is not None:
-            await call.write(frame)
+            try:
+                await call.write(frame)
+            except asyncio.InvalidStateError:  # what gRPC raises once the stream has ended
+                raise Lost(_reason(await call.code(), await call.details())) from None
         raise Lost("the agent has ended")
 
     async def _downwards(self, pipe: Pipe, call: "grpc.aio.StreamStreamCall[bytes, bytes]") -> None:
@@ -119,11 +122,11 @@ class Link:
         while frame is not grpc.aio.EOF:
             await pipe.write(frame)
             frame = await call.read()
-        raise Lost(f"the coordinator ended the link: {await call.details() or 'without a reason'}")
+        raise Lost(_reason(await call.code(), await call.details()))
 
 
-def _reason(error: grpc.RpcError) -> str:
-    code, details = error.code(), error.details() or ""
+def _reason(code: grpc.StatusCode, details: str | None) -> str:
+    """Why a stream ended, for people: the coordinator's own words where it answered."""
     if code in REASONS:
         return f"{REASONS[code]} ({_root(details)})" if details else REASONS[code]
     return details or str(code)

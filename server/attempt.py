@@ -34,8 +34,12 @@ class Attempt:
     """The decoded sum by segment, once there is one."""
 
     def run(self, session: CoordinatorHalf, opening: Open) -> Sum:
-        """Open the session with the model, then follow it to its end. Raises AttemptFailed."""
-        self._phase("train", session, dict.fromkeys(self.cohort, messages.request(opening)))
+        """Open the session with the model, unless it was taken up again later, and follow it to its end.
+
+        Raises AttemptFailed.
+        """
+        if session.phase == "train":
+            self._phase("train", session, dict.fromkeys(self.cohort, messages.request(opening)))
         while requests := session.requests():
             wrapped = {site: messages.request(message) for site, message in requests.items()}
             self._phase(session.phase, session, wrapped)

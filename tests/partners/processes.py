@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import toy_plan
@@ -22,6 +21,7 @@ class Process:
     """One process and the JSON lines of its log."""
 
     def __init__(self, *command: object, environment: dict[str, str] | None = None) -> None:
+        self.command = " ".join(map(str, command))
         self._process = subprocess.Popen(
             [sys.executable, *map(str, command)],
             stdout=subprocess.PIPE,
@@ -39,11 +39,15 @@ class Process:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def code(self) -> int | None:
+        return self._process.poll()
+
     def wait_for(self, event: str, **fields: object) -> dict[str, object]:
         """The next log line after the last one waited for that has this event and these fields."""
         with self._news:
             found = self._news.wait_for(lambda: self._find(event, fields), PATIENCE)
-        assert found, f"no {event} {fields} within {PATIENCE} s in {self.lines} {self.other}"
+        assert found, f"no {event} {fields} within {PATIENCE} s"
         return self.lines[self._seen - 1]
 
     def events(self, event: str) -> list[dict[str, object]]:
@@ -96,6 +100,24 @@ class Process:
                 self._news.notify_all()
 
 
+class Gate:
+    """Keeps a site from training until it is opened."""
+
+    def __init__(self, home: Path) -> None:
+        home.mkdir(exist_ok=True)
+        self._path = home / "gate"
+        os.mkfifo(self._path)
+
+    def open(self) -> None:
+        """Let the training that waits go on, and all after it."""
+        with self._path.open("wb"):
+            self._path.unlink()
+
+    def remove(self) -> None:
+        """Nobody waits here any more."""
+        self._path.unlink()
+
+
 class Federation:
     """A coordinator and sites, each an agent and a link, in processes of their own."""
 
@@ -115,9 +137,11 @@ class Federation:
     def __enter__(self) -> "Federation":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for process in self.started:
             process.end()
+            if kind is not None:
+                print(process.command, process.code, *process.lines[-15:], *process.other, sep="\n  ")
 
     def start(self, *command: object, **options: object) -> Process:
         process = Process(*command, **options)
@@ -138,6 +162,10 @@ class Federation:
         self.links[site] = self.start(HERE / "toy_link.py", self.folder, site, *words, **options)
         return self.links[site]
 
+    def gate(self, site: str) -> Gate:
+        """To be made before the site's agent is started."""
+        return Gate(self.folder / site)
+
     def open(self) -> None:
         """Start everything."""
         self.coordinate()
@@ -155,12 +183,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def gates(federation: Federation) -> Iterator[Path]:
-    """A FIFO for each site, at which its training waits."""
-    for site in federation.names:
-        home = federation.folder / site
-        home.mkdir(exist_ok=True)
-        os.mkfifo(home / "gate")
-        yield home / "gate"

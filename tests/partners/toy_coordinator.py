@@ -11,6 +11,7 @@ from sealora.models.adapter import Adapter
 from sealora.plan.logs import Log
 from sealora.server.grpc_fleet import FleetSettings, GrpcFleet
 from sealora.server.loop import Coordinator
+from sealora.server.session_file import SessionFile
 from sealora.server.sessions import PlainSessions, SecureSessions
 from sealora.server.store import CheckpointStore
 from sealora.simulation.toy import LAYOUT, tensors_of
@@ -21,10 +22,11 @@ def main(folder: Path, port: int, patience: float) -> None:
     sites, plan = toy_plan.read(folder)
     contract = toy_plan.contract_of(plan)
     secure = plan.secure_aggregation
+    file = SessionFile(folder / "state" / "session.bin")
     sessions = (
-        SecureSessions(parties.identity(COORDINATOR), parties.roster, secure)
+        SecureSessions(parties.identity(COORDINATOR), lambda: parties.roster, secure, file)
         if secure.enabled
-        else PlainSessions()
+        else PlainSessions(file=file)
     )
     fleet = GrpcFleet(
         sites,
