@@ -66,8 +66,10 @@ class Agent:
             await pipe.write(Hello(self._site, self._instance).serialise())
             if await self._greeted(pipe):
                 await self._carrier.carry(pipe)
-        except (OSError, ProtocolError) as error:
-            self._log("link_failed", reason=error)
+        except OSError:
+            pass  # the link has gone, and says why in its own log
+        except ProtocolError as error:
+            self._log("link_failed", failure=error.failure, reason=error.message)
         finally:
             pipe.close()
 

@@ -28,33 +28,35 @@ class FleetSettings:
     """Seconds to answer a message that needs no training."""
     memory: int = MEMORY_BYTES
     """Bytes of replies that may arrive at the same time."""
-    largest_reply: int = MAX_MESSAGE_BYTES
 
 
 class GrpcFleet:
     """Implements Fleet over the sites that dial in. Use as a context manager.
 
-    `least` is how many sites a training needs: below that it waits for others until the deadline.
+    `sites` are the members now; `least` is how many of them a training needs: below that it waits for
+    others until the deadline. No reply is longer than `largest` bytes.
     """
 
     def __init__(
         self,
-        sites: Sequence[str],
+        sites: Callable[[], Sequence[str]],
         plan_hash: bytes,
         credentials: Credentials,
         admit: Callable[[bytes], str],
         settings: FleetSettings,
         log: Log,
         least: int = 0,
+        largest: int = MAX_MESSAGE_BYTES,
         told: Callable[[Presence], None] = lambda _: None,
     ) -> None:
-        self._sites = tuple(sorted(sites))
+        self._sites = sites
         self._plan_hash = plan_hash
         self._credentials = credentials
         self._admit = admit
         self._settings = settings
         self._log = log
         self._least = least
+        self._largest = largest
         self._told = told
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="link", daemon=True)
@@ -79,7 +81,7 @@ class GrpcFleet:
     @property
     def sites(self) -> tuple[str, ...]:
         """See Fleet."""
-        return self._sites
+        return tuple(sorted(self._sites()))
 
     def exchange(self, requests: Mapping[str, bytes], deadline: float) -> Iterator[tuple[str, bytes]]:
         """See Fleet. A site that is absent gets its request when it comes, while the phase is open."""
@@ -99,11 +101,9 @@ class GrpcFleet:
         return self._call(self._look())
 
     async def _open(self) -> None:
-        self._board = Switchboard(
-            self._sites, self._told, self._settings.memory, self._settings.largest_reply
-        )
+        self._board = Switchboard(self._sites, self._told, self._settings.memory, self._largest)
         self._listener = Listener(self._board, self._plan_hash, self._admit, self._log)
-        self.port = await self._listener.open(self._settings.listen, self._credentials, len(self._sites))
+        self.port = await self._listener.open(self._settings.listen, self._credentials, len(self._sites()))
 
     async def _ask(self, requests: Mapping[str, bytes], waiting: Waiting, answers: Answers) -> Phase:
         return self._board.open(requests, waiting, answers)

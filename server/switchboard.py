@@ -26,11 +26,11 @@ class Presence:
 
 
 class Switchboard:
-    """Peers by site. `told` hears of every coming and going."""
+    """Peers by site, made when they are first needed. `told` hears of every coming and going."""
 
     def __init__(
         self,
-        sites: Sequence[str],
+        sites: Callable[[], Sequence[str]],
         told: Callable[[Presence], None] = lambda _: None,
         memory: int = MEMORY_BYTES,
         largest: int = MAX_MESSAGE_BYTES,
@@ -38,17 +38,22 @@ class Switchboard:
         self._told = told
         self._budget = Budget(memory)
         self._phase: Phase | None = None
-        self._peers = {site: self._peer(site, largest) for site in sites}
+        self._sites = sites
+        self._largest = largest
+        self._peers: dict[str, Peer] = {}
 
     def peer(self, site: str) -> Peer:
-        """Raises ProtocolError("stranger")."""
-        if site not in self._peers:
+        """A member's peer. Raises ProtocolError("stranger") for anybody else."""
+        if site not in self._sites():
             raise ProtocolError("stranger", f"{site} is not a site of this run")
+        if site not in self._peers:
+            self._peers[site] = self._make(site)
         return self._peers[site]
 
     def open(self, requests: Mapping[str, bytes], waiting: Waiting, answers: Answers) -> Phase:
         """Ask sites; their answers go to the queue, then None. One phase is open at a time."""
-        phase = self._phase = Phase(requests, self._peers, waiting, answers, self._ended)
+        peers = {site: self.peer(site) for site in requests}
+        phase = self._phase = Phase(requests, peers, waiting, answers, self._ended)
         phase.check()
         return phase
 
@@ -62,18 +67,19 @@ class Switchboard:
     @property
     def presence(self) -> Presence:
         """Who is there now."""
-        present = tuple(site for site, peer in self._peers.items() if peer.connected)
-        absent = tuple(site for site, peer in self._peers.items() if not peer.connected)
+        there = {site for site, peer in self._peers.items() if peer.connected}
+        present = tuple(site for site in sorted(self._sites()) if site in there)
+        absent = tuple(site for site in sorted(self._sites()) if site not in there)
         if self._phase is None:
             return Presence(present, absent)
         return Presence(present, absent, self._phase.lacking, self._phase.seconds_left)
 
-    def _peer(self, site: str, largest: int) -> Peer:
+    def _make(self, site: str) -> Peer:
         def arrived(reply: Arrived) -> None:
             if self._phase is not None:
                 self._phase.arrived(site, reply.exchange, reply.message)
 
-        end = CoordinatorEnd(largest, lambda size: self._budget.take(site, size))
+        end = CoordinatorEnd(self._largest, lambda size: self._budget.take(site, size))
         return Peer(end, arrived, self._changed)
 
     def _changed(self) -> None:

@@ -1,81 +1,68 @@
-"""The files of a small federation on loopback: certificates, identity keys, and a roster all have signed."""
+"""The folders of a small federation on loopback, made as its operators would make them."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from sealora.client import enrolment
+from sealora.client.pinned_roster import PinnedRoster
+from sealora.client.site_folder import SiteFolder
+from sealora.plan.durable import write_durably
+from sealora.plan.received import load_received
+from sealora.protocol.enrolment import EnrolmentRequest, dump
+from sealora.protocol.roster import Roster
+from sealora.server import authority
+from sealora.server.federation_folder import FederationFolder
+from sealora.server.roster_book import RosterBook
 
-from sealora.protocol.certificates import (
-    Credentials,
-    Party,
-    authority_certificate,
-    issue,
-    new_tls_key,
-    verify_certificate,
-)
-from sealora.protocol.errors import ProtocolError
-from sealora.protocol.keys import IdentityKey
-from sealora.protocol.roster import Roster, genesis
-
-FEDERATION = "test"
-HOST = "127.0.0.1"
-COORDINATOR = "coordinator"
 DAYS = timedelta(days=7)
 
 
 class Parties:
-    """Writes and reads them. Every test has an authority of its own."""
+    """A coordinator's folder and one for each site, under one root."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, root: Path) -> None:
+        self.root = root
 
     @classmethod
-    def make(cls, folder: Path, sites: list[str], colluders: int) -> "Parties":
-        """A federation whose sites have all signed its roster."""
-        folder.mkdir()
-        parties = cls(folder)
-        parties._key, now = new_tls_key(), datetime.now(UTC)
-        (folder / "authority.pem").write_bytes(authority_certificate(parties._key, FEDERATION, now))
-        keys = {name: IdentityKey.generate() for name in (*sites, COORDINATOR)}
-        for name, key in keys.items():
-            (folder / f"{name}.identity").write_bytes(key.secret)
-            parties.certify(name, key.public)
-        members = {site: keys[site].public for site in sites}
-        revision = genesis(members, keys[COORDINATOR].public, colluders)
-        for site in sites:
-            revision = revision.signed(site, keys[site])
-        (folder / "roster.jsonl").write_bytes(Roster((revision,)).serialise())
+    def make(cls, root: Path, sites: list[str], address: str, colluders: int) -> "Parties":
+        """Everybody is enrolled, and all sites have signed the roster."""
+        parties = cls(root)
+        authority.create(parties.coordinator, "test", address, None, datetime.now(UTC))
+        for name in sites:
+            enrolment.create(root / name, name, None)
+            parties.join(name)
+        parties.sign(sites, colluders)
         return parties
 
-    def certify(self, name: str, public: bytes, valid: timedelta = DAYS, file: str = "") -> None:
-        """Write a TLS key and a certificate for it."""
-        key, now = new_tls_key(), datetime.now(UTC)
-        coordinator = name == COORDINATOR
-        party = Party(FEDERATION, "coordinator" if coordinator else "site", name, public)
-        authority = (self.folder / "authority.pem").read_bytes()
-        pem = issue(self._key, authority, key.public_key(), party, now, valid, HOST if coordinator else "")
-        (self.folder / f"{file or name}.pem").write_bytes(pem)
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        (self.folder / f"{file or name}.key").write_bytes(private)
-
     @property
-    def roster(self) -> Roster:
-        return Roster.parse((self.folder / "roster.jsonl").read_bytes())
+    def coordinator(self) -> Path:
+        return self.root / "coordinator"
 
-    def identity(self, name: str) -> IdentityKey:
-        return IdentityKey.from_bytes((self.folder / f"{name}.identity").read_bytes())
+    def federation(self) -> FederationFolder:
+        return FederationFolder.open(self.coordinator)
 
-    def credentials(self, name: str) -> Credentials:
-        return Credentials(
-            (self.folder / "authority.pem").read_bytes(),
-            (self.folder / f"{name}.pem").read_bytes(),
-            (self.folder / f"{name}.key").read_bytes(),
+    def site(self, name: str) -> SiteFolder:
+        return SiteFolder.open(self.root / name)
+
+    def join(self, name: str, now: datetime | None = None) -> None:
+        """Certify a site's last request and store the bundle, as of another time if wanted."""
+        site, moment = self.site(name), now or datetime.now(UTC)
+        request = load_received(EnrolmentRequest, site.request_path)
+        bundle = authority.enrol(self.federation(), request, DAYS, None, moment)
+        write_durably(site.bundle_path, dump(bundle))
+
+    def sign(self, sites: list[str], colluders: int) -> Roster:
+        """A roster of everybody who is enrolled, signed by these sites and accepted by them."""
+        federation = self.federation()
+        book = RosterBook(federation)
+        draft = book.propose(colluders)
+        book.collect(
+            [
+                PinnedRoster(self.site(name)).sign(draft, self.site(name).identity(None), federation.public)
+                for name in sites
+            ]
         )
-
-    def admit(self, certificate: bytes) -> str:
-        """The name of the site whose certificate it is, if its identity is on the roster."""
-        authority = (self.folder / "authority.pem").read_bytes()
-        party = verify_certificate(certificate, authority, "site", datetime.now(UTC)).party
-        if party.identity != self.roster.public(party.name):
-            raise ProtocolError("stranger", f"{party.name} is on the roster with another key")
-        return party.name
+        roster = RosterBook(federation).current()
+        for name in sites:
+            PinnedRoster(self.site(name)).accept(roster)
+        return roster

@@ -24,6 +24,7 @@ class Process:
         self.command = " ".join(map(str, command))
         self._process = subprocess.Popen(
             [sys.executable, *map(str, command)],
+            stdin=subprocess.PIPE,  # agents and links end when it closes, so with the test
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **(environment or {})},
@@ -77,7 +78,7 @@ class Process:
             self._process.kill()
         self._process.wait(PATIENCE)
         self._reader.join(PATIENCE)
-        for stream in (self._process.stdout, self._process.stderr):
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()
 
@@ -104,7 +105,6 @@ class Gate:
     """Keeps a site from training until it is opened."""
 
     def __init__(self, home: Path) -> None:
-        home.mkdir(exist_ok=True)
         self._path = home / "gate"
         os.mkfifo(self._path)
 
@@ -121,18 +121,26 @@ class Gate:
 class Federation:
     """A coordinator and sites, each an agent and a link, in processes of their own."""
 
-    def __init__(self, folder: Path, sites: int, patience: float = 5.0, **plan: object) -> None:
-        self.folder = folder
-        self.patience = patience
-        folder.mkdir(exist_ok=True)
-        toy_plan.write(folder, sites, **plan)
+    def __init__(
+        self,
+        root: Path,
+        sites: int,
+        patience: float = PATIENCE,
+        answer_seconds: float = PATIENCE,
+        **plan: object,
+    ) -> None:
+        self.root = root
+        self.seconds = patience, answer_seconds
+        root.mkdir(exist_ok=True)
+        toy_plan.write(root, sites, **plan)
         self.names = [f"site-{number}" for number in range(1, sites + 1)]
-        self.parties = Parties.make(folder / "parties", self.names, int(plan.get("colluders", sites // 3)))
         self.port = free_port()
+        colluders = int(plan.get("colluders", sites // 3))
+        self.parties = Parties.make(root, self.names, f"127.0.0.1:{self.port}", colluders)
         self.agents: dict[str, Process] = {}
         self.links: dict[str, Process] = {}
-        self.coordinator: Process | None = None
         self.started: list[Process] = []
+        self.coordinator: Process
 
     def __enter__(self) -> "Federation":
         return self
@@ -149,22 +157,21 @@ class Federation:
         return process
 
     def coordinate(self) -> Process:
-        self.coordinator = self.start(HERE / "toy_coordinator.py", self.folder, self.port, self.patience)
+        self.coordinator = self.start(HERE / "toy_coordinator.py", self.root, self.port, *self.seconds)
         return self.coordinator
 
     def agent(self, site: str) -> Process:
-        self.agents[site] = self.start(HERE / "toy_agent.py", self.folder, site)
+        self.agents[site] = self.start(HERE / "toy_agent.py", self.root, site)
         return self.agents[site]
 
-    def link(self, site: str, port: int | None = None, certificate: str = "", **options: object) -> Process:
+    def link(self, site: str, port: int | None = None, **options: object) -> Process:
         address = f"127.0.0.1:{port or self.port}"
-        words = [address, *([certificate] if certificate else [])]
-        self.links[site] = self.start(HERE / "toy_link.py", self.folder, site, *words, **options)
+        self.links[site] = self.start(HERE / "toy_link.py", self.root / site, address, **options)
         return self.links[site]
 
     def gate(self, site: str) -> Gate:
         """To be made before the site's agent is started."""
-        return Gate(self.folder / site)
+        return Gate(self.root / site)
 
     def open(self) -> None:
         """Start everything."""
@@ -174,7 +181,6 @@ class Federation:
             self.link(site)
 
     def result(self) -> dict[str, object]:
-        assert self.coordinator is not None
         return json.loads(self.coordinator.output())
 
 

@@ -31,7 +31,7 @@ def test_a_killed_link_costs_nothing(tmp_path, simulated):
         federation.links["site-2"].kill()
         federation.link("site-2").wait_for("connected")
         gate.open()
-        assert federation.result() == simulated(federation.folder)
+        assert federation.result() == simulated(federation.root)
         assert trainings(federation) == dict.fromkeys(federation.names, ROUNDS)
 
 
@@ -47,7 +47,7 @@ def test_a_killed_agent_sits_the_attempt_out_and_rejoins(tmp_path, simulated, li
         if link_too:
             federation.link("site-2")
         federation.agents["site-2"].wait_for("asked")
-        assert federation.result() == simulated(federation.folder, {("site-2", 1): Fault(TRAIN)})
+        assert federation.result() == simulated(federation.root, {("site-2", 1): Fault(TRAIN)})
         assert trainings(federation)["site-2"] == ROUNDS - 1
 
 
@@ -61,7 +61,7 @@ def test_a_killed_coordinator_goes_on_where_it_was(tmp_path, simulated, round_nu
         federation.coordinator.wait_for("PhaseOpened", round=round_number, phase=phase)
         federation.coordinator.kill()
         federation.coordinate()
-        assert federation.result() == simulated(federation.folder)
+        assert federation.result() == simulated(federation.root)
         assert trainings(federation) == dict.fromkeys(federation.names, ROUNDS)
         assert not federation.coordinator.events("AttemptLost")
 
@@ -73,7 +73,7 @@ def test_a_coordinator_killed_while_sites_train_keeps_their_work(tmp_path, simul
         federation.coordinator.kill()
         gate.open()
         federation.coordinate()
-        assert federation.result() == simulated(federation.folder)
+        assert federation.result() == simulated(federation.root)
         assert trainings(federation) == dict.fromkeys(federation.names, ROUNDS)
 
 
@@ -84,7 +84,7 @@ def test_everything_killed_at_once_starts_again_from_the_last_round(tmp_path, si
         for process in list(federation.started):
             process.kill()
         federation.open()
-        assert federation.result() == simulated(federation.folder)
+        assert federation.result() == simulated(federation.root)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -97,5 +97,5 @@ def test_agent_and_link_end_cleanly_when_told(tmp_path, number):
         expected = 130 if number == signal.SIGINT else 0
         assert link.kill(number) == expected
         assert agent.kill(number) == expected
-        assert not (federation.folder / "site-1" / "agent.sock").exists()
+        assert not (federation.root / "site-1" / "agent.sock").exists()
         assert agent.other == link.other == []

@@ -10,4 +10,4 @@ pytestmark = pytest.mark.slow
 def test_partners_get_the_adapter_of_the_simulation(tmp_path, simulated, secure):
     with Federation(tmp_path / "partners", sites=3, secure=secure, colluders=0) as federation:
         federation.open()
-        assert federation.result() == simulated(federation.folder)
+        assert federation.result() == simulated(federation.root)

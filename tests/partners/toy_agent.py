@@ -1,4 +1,4 @@
-"""A site's agent with the toy trainer: `toy_agent.py FOLDER SITE`."""
+"""A site's agent with the toy trainer: `toy_agent.py ROOT SITE`."""
 
 import asyncio
 import sys
@@ -11,7 +11,9 @@ from parties import Parties
 
 from sealora.client.agent import Agent
 from sealora.client.attempt_file import AttemptFile
+from sealora.client.audited import Audited
 from sealora.client.memory import SiteMemory
+from sealora.client.pinned_roster import PinnedRoster
 from sealora.client.site import Site
 from sealora.models.task import Example
 from sealora.plan.logs import Log
@@ -37,15 +39,13 @@ class GatedTrainer(ToyTrainer):
         return super().train(*arguments, **options)
 
 
-def main(folder: Path, name: str) -> int:
-    parties = Parties(folder / "parties")
-    sites, plan = toy_plan.read(folder)
-    home, log = folder / name, Log("agent")
-    home.mkdir(exist_ok=True)
+def main(root: Path, name: str) -> int:
+    folder, log = Parties(root).site(name), Log("agent")
+    sites, plan = toy_plan.read(root)
     with ExitStack() as stack:
-        identity = parties.identity(name)
-        attempts = stack.enter_context(AttemptFile(home / "attempts.jsonl", identity.public))
-        membership = Membership(name, identity, parties.roster)
+        attempts = stack.enter_context(AttemptFile(folder.path / "attempts.jsonl", folder.public))
+        audit = stack.enter_context(folder.audit_log())
+        membership = Membership(name, folder.identity(None), PinnedRoster(folder).current())
 
         def secure(opening: Open) -> SiteHalf:
             return SecureSiteHalf(opening, membership, attempts.log)
@@ -53,10 +53,10 @@ def main(folder: Path, name: str) -> int:
         half = secure if plan.secure_aggregation.enabled else PlainSiteHalf
         size, example = sites.index(name) + 1, Example((1,), 0)
         trainer = GatedTrainer(tensors_of(name))
-        trainer.gate, trainer.log = home / "gate", log
+        trainer.gate, trainer.log = folder.path / "gate", log
         # As `toy_site` makes it, but without data frames, which take a second to load.
         data = SimpleNamespace(train=[example] * (10 * size), test=[example] * size)
-        memory = SiteMemory(home / "memory")
+        memory = SiteMemory(folder.path / "memory")
         site = Site(name, toy_plan.contract_of(plan), trainer, data, memory, half)
 
         def handle(request: bytes) -> bytes:
@@ -64,9 +64,9 @@ def main(folder: Path, name: str) -> int:
             return site.handle(request)
 
         async def work() -> None:
-            await Agent(name, handle, log).run(home / "agent.sock")
+            await Agent(name, Audited(handle, audit), log).run(folder.path / "agent.sock")
 
-        return asyncio.run(until_signalled(work()))
+        return asyncio.run(until_signalled(work(), supervised=True))
 
 
 if __name__ == "__main__":

@@ -1,72 +1,38 @@
-"""A coordinator of the toy federation: `toy_coordinator.py FOLDER PORT PATIENCE`."""
+"""A coordinator of the toy federation: `toy_coordinator.py ROOT PORT PATIENCE ANSWER_SECONDS`."""
 
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import toy_plan
-from parties import COORDINATOR, Parties
+from parties import Parties
 
 from sealora.models.adapter import Adapter
 from sealora.plan.logs import Log
-from sealora.server.grpc_fleet import FleetSettings, GrpcFleet
-from sealora.server.loop import Coordinator
-from sealora.server.session_file import SessionFile
-from sealora.server.sessions import PlainSessions, SecureSessions
-from sealora.server.store import CheckpointStore
+from sealora.server.grpc_fleet import FleetSettings
+from sealora.server.service import Keys, RunParts, Service
+from sealora.server.state_lock import StateLock
 from sealora.simulation.toy import LAYOUT, tensors_of
 
 
-def main(folder: Path, port: int, patience: float) -> None:
-    parties, log = Parties(folder / "parties"), Log("coordinator")
-    sites, plan = toy_plan.read(folder)
+def main(root: Path, port: int, patience: float, answer_seconds: float) -> None:
+    federation = Parties(root).federation()
+    _, plan = toy_plan.read(root)
     contract = toy_plan.contract_of(plan)
-    secure = plan.secure_aggregation
-    file = SessionFile(folder / "state" / "session.bin")
-    sessions = (
-        SecureSessions(parties.identity(COORDINATOR), lambda: parties.roster, secure, file)
-        if secure.enabled
-        else PlainSessions(file=file)
-    )
-    fleet = GrpcFleet(
-        sites,
-        contract.plan_hash,
-        parties.credentials(COORDINATOR),
-        parties.admit,
-        FleetSettings(listen=f"127.0.0.1:{port}", patience=patience),
-        log,
-        least=secure.minimum_of(len(sites)) if secure.enabled else 1,
-    )
-    with fleet:
-        log("open", port=fleet.port)
-        coordinator = Coordinator(
-            plan=plan,
-            plan_hash=contract.plan_hash,
-            task=contract.task,
-            strategy=contract.strategy,
-            initial=Adapter(LAYOUT, tensors_of("start", scale=0.1)),
-            fleet=fleet,
-            store=CheckpointStore(folder / "state"),
-            sessions=sessions,
-            observers=[LogEvents(log)],
+    initial = Adapter(LAYOUT, tensors_of("start", scale=0.1))
+    with StateLock(root / "run"):
+        service = Service(
+            RunParts(plan, contract.plan_hash, contract.task, contract.strategy, initial),
+            federation,
+            Keys(federation.identity(None), federation.credentials(None, datetime.now(UTC))),
+            root / "run",
+            FleetSettings(f"127.0.0.1:{port}", patience, answer_seconds),
+            Log("coordinator"),
         )
-        adapter, evaluated = coordinator.run()
+        adapter, evaluated = service.run()
     print(json.dumps({"sha256": adapter.sha256(), "metrics": evaluated.metrics}))
 
 
-class LogEvents:
-    def __init__(self, log: Log) -> None:
-        self._log = log
-
-    def notify(self, event: object) -> None:
-        name = type(event).__name__
-        shown = {
-            field: getattr(event, field)
-            for field in ("round", "phase", "site", "attempt", "reason", "text")
-            if hasattr(event, field)
-        }
-        self._log(name, **shown)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), *map(float, sys.argv[3:5]))
