@@ -2,7 +2,7 @@
 
 import typer
 
-from sealora.cli import server_keys, server_log, server_roster
+from sealora.cli import server_keys, server_log, server_roster, server_run
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Keep a federation: certificates, roster and its log."
@@ -14,6 +14,9 @@ for command in (
     server_keys.revoke,
     server_keys.renew,
     server_keys.sites,
+    server_run.run,
+    server_run.status,
+    server_run.stop,
     server_log.log,
     server_log.verify,
 ):

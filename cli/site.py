@@ -2,7 +2,7 @@
 
 import typer
 
-from sealora.cli import site_keys, site_log, site_policy, site_roster
+from sealora.cli import site_keys, site_log, site_policy, site_roster, site_run
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Keep a site: keys, policy, approvals and its log."
@@ -14,6 +14,9 @@ for command in (
     site_keys.renew,
     site_policy.review,
     site_policy.approve,
+    site_run.run,
+    site_run.agent,
+    site_run.link,
     site_log.log,
     site_log.verify,
     site_log.egress,

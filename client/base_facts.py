@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sealora.models.base import base_hash, load_base
+from sealora.models.base import Base, base_hash, load_base
 from sealora.models.task import load_task
 from sealora.plan.settings import PlanSettings
 
@@ -18,5 +18,9 @@ class BaseFacts:
 def base_facts(plan: PlanSettings) -> BaseFacts:
     """Loads the model on the CPU. Raises ModelError if this machine does not have it."""
     base = load_base(plan.model, load_task(plan.task), device="cpu")
-    size = sum(tensor.numel() * tensor.element_size() for tensor in base.model.state_dict().values())
-    return BaseFacts(base_hash(base), size)
+    return BaseFacts(base_hash(base), weights_size(base))
+
+
+def weights_size(base: Base) -> int:
+    """Bytes of a base model's weights."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in base.model.state_dict().values())

@@ -2,17 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sealora.client.contribution import contribution, counted_rows, metric_segments, rounding_key
 from sealora.client.memory import SiteMemory
-from sealora.client.purse import Purse
 from sealora.client.trainer import Trainer
 from sealora.models.adapter import Tensors, unpack
-from sealora.models.site_data import SiteData
 from sealora.models.task import Counts, Metrics
 from sealora.plan.payload import payload_layout
 from sealora.plan.settings import PlanSettings
@@ -24,6 +22,10 @@ from sealora.protocol.messages import Header, Open, Reason, Refusal, Work
 from sealora.protocol.secure_site import Aborted
 from sealora.protocol.session import SiteHalf
 from sealora.strategies.strategy import Broadcast, Part, Payload, Strategy
+
+if TYPE_CHECKING:  # they load scipy and data frames, which take seconds
+    from sealora.client.purse import Purse
+    from sealora.models.site_data import SiteData
 
 SessionFactory = Callable[[Open], SiteHalf]
 """Makes a site's half of an attempt, or raises ProtocolError where the site must not enter it."""
@@ -53,10 +55,10 @@ class Site:
     name: str
     contract: Contract
     trainer: Trainer
-    data: SiteData
+    data: "SiteData"
     memory: SiteMemory
     new_session: SessionFactory
-    purse: Purse | None = None
+    purse: "Purse | None" = None
     """Pays for every training; None in a plan without a privacy guarantee."""
     policy: Gatekeeper | None = None
     """Asked in every round, before anything is paid, measured or trained."""

@@ -32,6 +32,8 @@ SIGNATURE_BYTES = 64
 MAX_ABANDONED = 64
 HEADER_HASH = wire.Contribution.HEADER_HASH_FIELD_NUMBER
 WORDS = wire.Contribution.WORDS_FIELD_NUMBER
+OPENING_TAG = b"\x0a"
+"""With which a Request that holds an Open begins: field 1, of known length."""
 
 
 class Work(IntEnum):
@@ -194,6 +196,11 @@ def request(body: Open | bytes) -> bytes:
         )
         return wire.Request(open=opening).SerializeToString(deterministic=True)
     return wire.Request(session=body).SerializeToString(deterministic=True)
+
+
+def is_opening(raw: bytes) -> bool:
+    """Whether a request that `request` made is an `Open`, without parsing a whole model."""
+    return raw[:1] == OPENING_TAG
 
 
 def parse_request(raw: bytes) -> Open | bytes:

@@ -35,7 +35,7 @@ class Attempt:
     """The decoded sum by segment, once there is one."""
 
     def run(self, session: CoordinatorHalf, opening: Open) -> Sum:
-        """Open the session with the model, unless it is open already, and follow it to its end.
+        """Open the session with the model, unless it was taken up again later, and follow it to its end.
 
         Raises AttemptFailed, or AttemptPending where sites hold back the last shares.
         """

@@ -9,6 +9,7 @@ from sealora.plan.settings import PlanSettings
 from sealora.protocol.errors import RunError
 from sealora.protocol.keystream import derive_key
 from sealora.protocol.messages import Work
+from sealora.protocol.thresholds import floor
 
 
 def select_cohort(
@@ -34,3 +35,12 @@ def select_cohort(
 def quorum(plan: PlanSettings, cohort: Sequence[str]) -> int:
     """Fewest contributors for a round to count."""
     return max(1, math.ceil(plan.cohort.quorum * len(cohort)))
+
+
+def fewest(plan: PlanSettings, sites: Sequence[str]) -> int:
+    """Fewest sites with which an attempt of these sites can succeed, so that waiting for them is worth it."""
+    cohort = list(sites)[: plan.cohort.size or None]
+    secure, count = plan.secure_aggregation, len(cohort)
+    if not secure.enabled:
+        return quorum(plan, cohort)
+    return max(quorum(plan, cohort), floor(count, secure.colluders_of(count), secure.minimum_of(count)))

@@ -31,7 +31,7 @@ from sealora.server.events import (
     RoundRecord,
     RunStarted,
 )
-from sealora.server.sessions import PlainSessions, Sessions
+from sealora.server.sessions import PlainSessions, Sessions, Subject
 from sealora.server.store import Checkpoint, CheckpointStore
 from sealora.strategies.strategy import Aggregate, Strategy
 
@@ -88,44 +88,52 @@ class Coordinator:
         """Ask cohorts until one of them yields a sum."""
         broadcast = self.strategy.open(checkpoint.state, self._layout, number)
         tensors = pack(broadcast.tensors)
+        subject = Subject(checkpoint.run, number, work, model_hash(tensors, broadcast.trains))
         for _ in range(self.plan.rounds.attempts):
-            count = self.store.open_attempt(number)
-            cohort = select_cohort(self.plan, self.fleet.sites, number, self._excluded, work)
+            raw = self.sessions.interrupted(subject) or self._propose(checkpoint, subject)
+            header = Header.parse(raw)
+            count, cohort = header.attempt, header.cohort
             layout = payload_layout(self.plan, self.strategy, self.task, self._layout, len(cohort), work)
-            proposal = Header(
-                plan_hash=self.plan_hash,
-                run=checkpoint.run,
-                round=number,
-                attempt=count,
-                work=work,
-                model_hash=model_hash(tensors, broadcast.trains),
-                cohort=cohort,
-                quorum=quorum(self.plan, cohort),
-                words=layout.words,
-                levels=layout.levels,
-                completed=checkpoint.completed,
-                previous_transcript=checkpoint.transcript,
-                clip=self.plan.codec.clip,
-                range=self.plan.codec.range,
-                lanes=layout.lanes_used,
-            )
-            header = self.sessions.propose(proposal).serialise()
-            opening = Open(header, tensors, broadcast.trains, self.sessions.sign(header))
+            opening = Open(raw, tensors, broadcast.trains, self.sessions.sign(raw))
             self._tell(AttemptOpened(number, count, cohort))
             rounds = self.plan.rounds
             attempt = Attempt(
                 number, count, cohort, layout, self.fleet, rounds.deadline, self._tell, rounds.attempts
             )
             try:
-                return attempt, attempt.run(self.sessions.open(header), opening)
+                return attempt, attempt.run(self.sessions.open(raw), opening)
             except AttemptFailed as failure:
                 self._excluded |= failure.culprits
                 self._tell(AttemptLost(number, count, failure.message))
-                self._require_budget(attempt, Header.parse(header))
+                self._require_budget(attempt, header)
         raise RunError(
             f"round {number} found no quorum in {self.plan.rounds.attempts} attempts.",
             "The rounds before are kept: mend the sites and resume.",
         )
+
+    def _propose(self, checkpoint: Checkpoint, subject: Subject) -> bytes:
+        """The header of a fresh attempt."""
+        count = self.store.open_attempt(subject.round)
+        cohort = select_cohort(self.plan, self.fleet.sites, subject.round, self._excluded, subject.work)
+        layout = payload_layout(self.plan, self.strategy, self.task, self._layout, len(cohort), subject.work)
+        header = Header(
+            plan_hash=self.plan_hash,
+            run=subject.run,
+            round=subject.round,
+            attempt=count,
+            work=subject.work,
+            model_hash=subject.model_hash,
+            cohort=cohort,
+            quorum=quorum(self.plan, cohort),
+            words=layout.words,
+            levels=layout.levels,
+            completed=checkpoint.completed,
+            previous_transcript=checkpoint.transcript,
+            clip=self.plan.codec.clip,
+            range=self.plan.codec.range,
+            lanes=layout.lanes_used,
+        )
+        return self.sessions.propose(header).serialise()
 
     def _aggregate(self, sums: Sums, total: Sum) -> Aggregate:
         updates = {

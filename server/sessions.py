@@ -1,21 +1,42 @@
-"""How the coordinator opens attempts: plain sessions or secure ones, behind one interface."""
+"""How the coordinator opens attempts: plain sessions or secure ones, behind one interface.
+
+With a file to keep them in, the session that was open when the coordinator was killed is taken up
+again: sites that have answered a request answer it again with the same bytes, and work for it once.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sealora.protocol.agreement import sign_header
-from sealora.protocol.errors import RunError
+from sealora.protocol.coordinator_state import CoordinatorState
+from sealora.protocol.errors import ProtocolError, RunError, UsageError
 from sealora.protocol.keys import IdentityKey
-from sealora.protocol.messages import Header
+from sealora.protocol.messages import Header, Work
 from sealora.protocol.plain import PlainCoordinatorHalf
 from sealora.protocol.roster import Roster
 from sealora.protocol.secure_coordinator import SecureCoordinatorHalf
 from sealora.protocol.session import CoordinatorHalf
 from sealora.protocol.settings import SecureAggregationSettings
 from sealora.protocol.thresholds import tolerance
+from sealora.server.session_file import SessionFile
 
 PLAIN = "none: the coordinator sees the update of every site"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a session is about: the same work on the same model in the same round of the same run."""
+
+    run: bytes
+    round: int
+    work: Work
+    model_hash: bytes
+
+    @classmethod
+    def of(cls, header: Header) -> "Subject":
+        """The subject of a header."""
+        return cls(header.run, header.round, header.work, header.model_hash)
 
 
 class Sessions(Protocol):
@@ -24,6 +45,9 @@ class Sessions(Protocol):
     @property
     def guarantee(self) -> str:
         """What the sessions hide from whom, for every report."""
+
+    def interrupted(self, subject: Subject) -> bytes | None:
+        """The header of the session that a killed process had open on this subject; told once."""
 
     def propose(self, header: Header) -> Header:
         """The header with what the session has to fix."""
@@ -41,6 +65,16 @@ class PlainSessions:
 
     half: Callable[[bytes], CoordinatorHalf] = PlainCoordinatorHalf
     guarantee: str = PLAIN
+    file: SessionFile | None = None
+    _kept: bytes | None = None
+
+    def __post_init__(self) -> None:
+        self._kept = self.file.load() if self.file is not None else None
+
+    def interrupted(self, subject: Subject) -> bytes | None:
+        """See Sessions: the header is all that a plain session has to keep."""
+        header, self._kept = self._kept, None
+        return header if header is not None and Subject.of(Header.parse(header)) == subject else None
 
     def propose(self, header: Header) -> Header:
         """Nothing to add."""
@@ -52,6 +86,8 @@ class PlainSessions:
 
     def open(self, header: bytes) -> CoordinatorHalf:
         """A half that adds what comes."""
+        if self.file is not None:
+            self.file.save(header)
         return self.half(header)
 
 
@@ -70,13 +106,38 @@ class SecureSessions:
         rosters: Callable[[], Roster],
         settings: SecureAggregationSettings,
         threads: int = 1,
+        file: SessionFile | None = None,
     ) -> None:
+        """Raises UsageError if the file was damaged."""
         self._identity = identity
         self._rosters = rosters
         self._roster = rosters()
         self._settings = settings
         self._threads = threads
+        self._file = file
         self._last: SecureCoordinatorHalf | None = None
+        self._kept: bytes | None = None
+        if file is not None:
+            self._restore(file)
+
+    def _restore(self, file: SessionFile) -> None:
+        state = file.load()
+        if state is None:
+            return
+        try:
+            self._last = SecureCoordinatorHalf.from_bytes(state, self._roster, file.save, self._threads)
+            self._kept = CoordinatorState.parse(state).header
+        except ProtocolError:
+            raise UsageError(
+                "the session that was open cannot be read.", "Restore the state folder from a backup."
+            ) from None
+
+    def interrupted(self, subject: Subject) -> bytes | None:
+        """See Sessions. A session under another roster than the one in force is only closed."""
+        header, self._kept = self._kept, None
+        if header is None or self._last is None or Subject.of(self._last.header) != subject:
+            return None
+        return header if self._last.header.roster_hash == self._roster.hash else None
 
     @property
     def guarantee(self) -> str:
@@ -114,10 +175,16 @@ class SecureSessions:
         return sign_header(self._identity, header)
 
     def open(self, header: bytes) -> CoordinatorHalf:
-        """A half that relays, adds and unmasks."""
-        before = self._before(Header.parse(header))
+        """A half that relays, adds and unmasks, or the one that was interrupted under this header."""
+        parsed = Header.parse(header)
+        if self._last is not None and self._last.header == parsed:
+            return self._last
+        before = self._before(parsed)
         closures = before.closures if before is not None else ()
-        self._last = SecureCoordinatorHalf(header, self._roster, closures, threads=self._threads)
+        save = self._file.save if self._file is not None else None
+        self._last = SecureCoordinatorHalf(header, self._roster, closures, save, self._threads)
+        if save is not None:
+            save(self._last.to_bytes())
         return self._last
 
     def _before(self, header: Header) -> SecureCoordinatorHalf | None:

@@ -25,8 +25,8 @@ from sealora.plan.writer import dumps
 from sealora.protocol.errors import UsageError
 
 FORMAT = 1
-BEGUN = frozenset({"plan.toml", "plan.toml.partial", "run.json.partial"})
-"""What a run leaves that is killed before its folder counts as one: `run.json` is written last."""
+BEGUN = frozenset({"lock", "plan.toml", "plan.toml.partial", "run.json.partial"})
+"""What may be there before a folder counts as a run's: `run.json` is written last."""
 
 
 @dataclass(frozen=True)

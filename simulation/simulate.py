@@ -3,7 +3,6 @@
 import platform
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,11 @@ from sealora.models.cleaning import REASONS, CleaningReport
 from sealora.plan.contract import resolved
 from sealora.plan.loader import Plan
 from sealora.protocol.errors import UsageError
-from sealora.server.events import BudgetSpent, Event, Observer, RoundDone, RoundRecord, RunStarted
+from sealora.server.events import Observer
 from sealora.server.loop import Coordinator
 from sealora.server.metrics_log import EventLog, MetricsLog
 from sealora.server.progress import ProgressBar
+from sealora.server.recorder import Recorder
 from sealora.server.store import CheckpointStore
 from sealora.server.tensorboard import TensorBoardLog
 from sealora.simulation.compare import Comparison, compare
@@ -58,7 +58,7 @@ def simulate(
     with console.status("Starting") as status:
         federation = assemble(plan, folder.state, lambda what: status.update(what))
     _show_split(federation, folder, console)
-    recorder = _Recorder()
+    recorder = Recorder()
     with ExitStack() as stack:
         bar = stack.enter_context(ProgressBar(console, federation.task.headline))
         log, events = MetricsLog(folder.path / "metrics.jsonl"), EventLog(folder.path / "events.jsonl")
@@ -77,26 +77,6 @@ def simulate(
 def versions() -> dict[str, str]:
     """Versions that decide a run's numbers."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-
-
-@dataclass
-class _Recorder:
-    """Keeps the history of all rounds, those before a restart included."""
-
-    history: tuple[RoundRecord, ...] = ()
-    stopped: str | None = None
-    """Why the run ended before its last round."""
-
-    def notify(self, event: Event) -> None:
-        if isinstance(event, RunStarted):
-            self.history = event.history
-        elif isinstance(event, RoundDone):
-            self.history = (*self.history, event.record)
-        elif isinstance(event, BudgetSpent):
-            self.stopped = (
-                f"The privacy budgets of {len(event.sites)} sites do not pay for round {event.round}: the "
-                f"model is that of round {event.round - 1}. What is spent does not come back."
-            )
 
 
 def _folder(plan: Plan, out: Path, resume: bool, known: dict[str, str]) -> RunFolder:

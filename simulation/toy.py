@@ -21,9 +21,7 @@ from sealora.client.memory import SiteMemory
 from sealora.client.site import Contract, SessionFactory, Site
 from sealora.client.trainer import Trained
 from sealora.models.adapter import Adapter, AdapterLayout, Array, Tensors, TensorSpec
-from sealora.models.cleaning import CleaningReport
 from sealora.models.settings import ModelSettings, TaskSettings
-from sealora.models.site_data import SiteData
 from sealora.models.task import LOSS_UNITS, Counts, Example, SumSpec
 from sealora.plan import contract as contracts
 from sealora.plan.settings import PlanSettings
@@ -188,6 +186,10 @@ def toy_site(
     folder: Path, name: str, contract: Contract, size: int, new_session: SessionFactory = PlainSiteHalf
 ) -> Site:
     """A site with 10 · `size` training rows whose targets depend on its name alone."""
+    # Imported here because data frames take seconds, and a process of a fault test should not.
+    from sealora.models.cleaning import CleaningReport
+    from sealora.models.site_data import SiteData
+
     example = Example((1,), 0)
     report = CleaningReport(11 * size, 11 * size, {}, 0, {}, {"no": 11 * size})
     return Site(

@@ -1,0 +1,137 @@
+"""The link of a site: carries frames between the agent's Unix socket and the coordinator, and no more.
+
+It holds the TLS key and sees neither data nor model: it imports no torch, and reads no frame. One
+connection to the agent is one stream to the coordinator; where either ends, so does the other, and
+both are made again. Whatever was under way goes on from the byte it had reached, which the agent and
+the coordinator settle between them.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+from sealora.client.backoff import Backoff
+from sealora.client.pipe import Pipe
+from sealora.plan.logs import Log
+from sealora.protocol.carrier import first_to_end
+from sealora.protocol.certificates import Credentials
+from sealora.protocol.errors import ProtocolError, SealoraError
+from sealora.protocol.transport import PATH, require_tls13, site_options
+
+REASONS = {
+    grpc.StatusCode.UNAVAILABLE: "the coordinator cannot be reached, or does not accept the certificate",
+    grpc.StatusCode.CANCELLED: "the coordinator closed the connection",
+    grpc.StatusCode.OK: "the coordinator closed the connection",
+}
+
+
+@dataclass(frozen=True)
+class LinkSettings:
+    """Where the coordinator and the agent are, and what proves who is dialling."""
+
+    address: str
+    """HOST:PORT of the coordinator."""
+    socket: Path
+    """The agent's."""
+    credentials: Callable[[], Credentials]
+    """Read anew for each connection, so that a renewed certificate is used. Raises SealoraError."""
+
+
+class Lost(Exception):
+    """A connection could not be made, or has ended; the text says why."""
+
+
+@dataclass
+class Link:
+    """Keeps a stream to the coordinator open as long as there is an agent. Runs until cancelled."""
+
+    settings: LinkSettings
+    log: Log
+    backoff: Backoff = field(default_factory=Backoff)
+
+    async def run(self) -> None:
+        """Connect, relay, and connect again."""
+        require_tls13()
+        last = ""
+        while True:
+            try:
+                await self._once()
+            except Lost as lost:
+                # The same reason again every half minute for a night would hide the others.
+                if str(lost) != last:
+                    self.log("disconnected", reason=str(lost))
+                last = str(lost)
+            await asyncio.sleep(self.backoff.next())
+
+    async def _once(self) -> None:
+        """One connection, from beginning to end. Raises Lost."""
+        pipe = await self._reach_agent()
+        try:
+            credentials = self._credentials()
+            async with grpc.aio.secure_channel(
+                self.settings.address, credentials, options=site_options()
+            ) as channel:
+                call = channel.stream_stream(PATH)()
+                await self._relay(pipe, call)
+        except grpc.aio.AioRpcError as error:
+            raise Lost(_reason(error.code(), error.details())) from None
+        except (OSError, ProtocolError) as error:
+            raise Lost(f"the agent: {error}") from None
+        finally:
+            pipe.close()
+
+    async def _reach_agent(self) -> Pipe:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(connection, str(self.settings.socket))
+        except OSError as error:
+            connection.close()
+            raise Lost(f"no agent at {self.settings.socket} ({error.strerror})") from None
+        return Pipe(connection)
+
+    def _credentials(self) -> grpc.ChannelCredentials:
+        try:
+            found = self.settings.credentials()
+        except SealoraError as error:
+            raise Lost(str(error)) from None
+        return grpc.ssl_channel_credentials(found.authority, found.key, found.certificate)
+
+    async def _relay(self, pipe: Pipe, call: "grpc.aio.StreamStreamCall[bytes, bytes]") -> None:
+        """Carry frames both ways until either side ends."""
+        await first_to_end(self._upwards(pipe, call), self._downwards(pipe, call))
+
+    async def _upwards(self, pipe: Pipe, call: "grpc.aio.StreamStreamCall[bytes, bytes]") -> None:
+        while (frame := await pipe.read()) is not None:
+            try:
+                await call.write(frame)
+            except asyncio.InvalidStateError:  # what gRPC raises once the stream has ended
+                raise Lost(_reason(await call.code(), await call.details())) from None
+        raise Lost("the agent has ended")
+
+    async def _downwards(self, pipe: Pipe, call: "grpc.aio.StreamStreamCall[bytes, bytes]") -> None:
+        frame = await call.read()
+        if frame is not grpc.aio.EOF:
+            # The coordinator speaks only to a site that it has recognised.
+            self.backoff.succeeded()
+            self.log("connected", coordinator=self.settings.address)
+        while frame is not grpc.aio.EOF:
+            await pipe.write(frame)
+            frame = await call.read()
+        raise Lost(_reason(await call.code(), await call.details()))
+
+
+def _reason(code: grpc.StatusCode, details: str | None) -> str:
+    """Why a stream ended, for people: the coordinator's own words where it answered."""
+    if code in REASONS:
+        return f"{REASONS[code]} ({_root(details)})" if details else REASONS[code]
+    return details or str(code)
+
+
+def _root(details: str) -> str:
+    """The last of the reasons that gRPC chains."""
+    return details.rsplit(": ", 1)[-1][:200]

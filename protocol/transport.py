@@ -1,0 +1,54 @@
+"""How both sides set up the gRPC connection that carries a link: names, keepalive, limits, TLS.
+
+The link is one bidirectional stream of frames, `sealora.link.v1.Link/Connect`, over mutual TLS 1.3.
+"""
+
+import os
+from collections.abc import Mapping
+
+from sealora.protocol.frames import MAX_FRAME_BYTES
+
+SERVICE = "sealora.link.v1.Link"
+METHOD = "Connect"
+PATH = f"/{SERVICE}/{METHOD}"
+
+KEEPALIVE_SECONDS = 20
+"""Idle firewalls and proxies forget a connection after a minute, many after less."""
+KEEPALIVE_PATIENCE_SECONDS = 10
+HANDSHAKE_SECONDS = 10
+
+COMMON: Mapping[str, int] = {
+    "grpc.max_receive_message_length": MAX_FRAME_BYTES,
+    "grpc.max_send_message_length": MAX_FRAME_BYTES,
+    "grpc.max_metadata_size": 4096,
+    "grpc.keepalive_time_ms": KEEPALIVE_SECONDS * 1000,
+    "grpc.keepalive_timeout_ms": KEEPALIVE_PATIENCE_SECONDS * 1000,
+    "grpc.keepalive_permit_without_calls": 1,
+    "grpc.http2.max_pings_without_data": 0,
+}
+
+
+def site_options() -> list[tuple[str, int]]:
+    """Options of the channel that a site dials. Who dials again, and when, is the link's affair."""
+    return [*COMMON.items(), ("grpc.enable_retries", 0)]
+
+
+def coordinator_options(connections: int) -> list[tuple[str, int]]:
+    """Options of the coordinator's server, for at most so many connections at a time."""
+    limits = {
+        "grpc.max_allowed_incoming_connections": connections,
+        "grpc.max_concurrent_streams": 4,
+        "grpc.server_handshake_timeout_ms": HANDSHAKE_SECONDS * 1000,
+        "grpc.http2.min_ping_interval_without_data_ms": KEEPALIVE_SECONDS * 500,
+        "grpc.so_reuseport": 0,
+    }
+    return [*COMMON.items(), *limits.items()]
+
+
+def require_tls13() -> None:
+    """Make gRPC refuse TLS 1.2; to be called before its first use in a process.
+
+    gRPC has no setting for it in Python. The only TLS 1.2 suite that stays is one for RSA certificates,
+    and those of a federation are ECDSA; the suites of TLS 1.3 are not affected.
+    """
+    os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-RSA-AES128-GCM-SHA256"

@@ -1,0 +1,86 @@
+"""Where a run stands, in a file that others may read while it goes on."""
+
+import json
+import threading
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sealora.protocol.errors import UsageError
+from sealora.server.events import (
+    AttemptLost,
+    AttemptOpened,
+    BudgetSpent,
+    Evaluated,
+    Event,
+    PhaseOpened,
+    RoundDone,
+    RunStarted,
+    SiteAnswered,
+)
+from sealora.server.metrics_log import finite
+from sealora.server.state_lock import owner
+from sealora.server.switchboard import Presence
+
+NAME = "status.json"
+
+
+class StatusFile:
+    """An observer. It tells nothing of single sites but who is there, which the coordinator sees anyway."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._lock = threading.Lock()
+        self._content: dict[str, Any] = {"state": "starting"}
+        self.update()
+
+    def update(self, **fields: Any) -> None:
+        """Replace fields and write the file whole. It is lost in a crash, and nothing depends on it."""
+        with self._lock:
+            self._content |= finite(fields)
+            self._content["updated"] = datetime.now(UTC).isoformat(timespec="seconds")
+            partial = self._path.with_name(NAME + ".partial")
+            partial.write_text(json.dumps(self._content, indent=1) + "\n", encoding="utf-8")
+            partial.replace(self._path)
+
+    def present(self, presence: Presence) -> None:
+        """Sites have come or gone."""
+        self.update(**asdict(presence))
+
+    def notify(self, event: Event) -> None:
+        """Take note of what a person wants to know."""
+        match event:
+            case RunStarted():
+                self.update(state="running", rounds=event.rounds, done=len(event.history), sites=event.sites)
+            case AttemptOpened():
+                self.update(round=event.round, attempt=event.attempt, cohort=event.cohort)
+            case PhaseOpened():
+                self.update(phase=event.phase, asked=event.sites, answered=0)
+            case SiteAnswered():
+                self.update(answered=self._content.get("answered", 0) + 1)
+            case AttemptLost():
+                self.update(lost=event.reason)
+            case RoundDone():
+                self.update(done=event.record.round, metrics=event.record.metrics)
+            case BudgetSpent():
+                self.update(stopped=f"privacy budgets do not pay for round {event.round}")
+            case Evaluated():
+                self.update(state="finished", metrics=event.metrics)
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    """What the file says, and whether the coordinator lives: `process` is its number, or None.
+
+    Raises UsageError if the folder holds no run.
+    """
+    try:
+        content: dict[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UsageError(
+            f"{folder} holds no run.", "Name the folder of `sealora server run --state`."
+        ) from None
+    process = owner(folder)
+    if process is None and content["state"] != "finished":
+        content["state"] = "stopped"
+    return {**content, "process": process}

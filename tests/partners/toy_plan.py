@@ -1,0 +1,38 @@
+"""The plan that all processes of a test share, from a file: partners hold their plan themselves."""
+
+import json
+from pathlib import Path
+
+from sealora.client.site import Contract
+from sealora.plan import contract as contracts
+from sealora.plan.settings import CohortSettings, PlanSettings, RoundsSettings
+from sealora.protocol.settings import SecureAggregationSettings
+from sealora.simulation.toy import ToyMetrics, toy_plan
+from sealora.strategies.fedavg import FedAvg
+
+
+def write(folder: Path, sites: int, secure: bool = True, rounds: int = 2, **options: float) -> None:
+    """`options`: deadline, attempts, quorum, colluders."""
+    content = {"sites": sites, "secure": secure, "rounds": rounds, **options}
+    (folder / "plan.json").write_text(json.dumps(content))
+
+
+def read(folder: Path) -> tuple[list[str], PlanSettings]:
+    content = json.loads((folder / "plan.json").read_text())
+    plan = toy_plan(
+        rounds=RoundsSettings(
+            count=content["rounds"],
+            deadline=float(content.get("deadline", 60.0)),
+            attempts=content.get("attempts", 3),
+        ),
+        cohort=CohortSettings(quorum=content.get("quorum", 0.5)),
+        secure_aggregation=SecureAggregationSettings(
+            enabled=content["secure"], colluders=content.get("colluders", -1)
+        ),
+    )
+    return [f"site-{number}" for number in range(1, content["sites"] + 1)], plan
+
+
+def contract_of(plan: PlanSettings) -> Contract:
+    plan_hash = bytes.fromhex(contracts.sha256(contracts.canonical(contracts.contract(plan))))
+    return Contract(plan, plan_hash, ToyMetrics(), FedAvg(plan.strategy))
