@@ -27,7 +27,13 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMES = tuple(spec.name for spec in LAYOUT.specs)
 TENSORS = pack(tensors_of("start"))
 PRIVACY = PrivacySettings(
-    guarantee="record", epsilon=8.0, delta=1e-5, sampling_rate=0.1, expected_batch=8.0, accountant="rdp"
+    guarantee="record",
+    epsilon=8.0,
+    delta=1e-5,
+    sampling_rate=0.1,
+    expected_batch=8.0,
+    noise_multiplier=0.8,
+    accountant="rdp",
 )
 
 
@@ -152,6 +158,7 @@ def spend(home, rounds):
     return path
 
 
+@pytest.mark.slow
 def test_what_was_ever_spent_counts(partners):
     home = Home(partners, toy_plan(privacy=PRIVACY, strategy=StrategySettings(weighting="uniform")))
     home.allow("epsilon_per_run = 0.0", "epsilon_per_run = 8.0")
