@@ -16,7 +16,7 @@ from sealora.server import authority
 from sealora.server.roster_book import RosterBook
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "bad-input.md"
-TEXT = DOCUMENT.read_text("utf-8").partition("\n## Partner sites\n")[2]
+TEXT = DOCUMENT.read_text("utf-8").partition("\n## Partner sites\n")[2].partition("\n## ")[0]
 ROW = re.compile(r"^\| (.+?) \| `{1,2}(.+?)`{1,2} \| (\d+) \|$", re.MULTILINE)
 TABLE = {case: (message, int(code)) for case, message, code in ROW.findall(TEXT)}
 STAGES = {}
