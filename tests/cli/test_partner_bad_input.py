@@ -16,7 +16,7 @@ from sealora.server import authority
 from sealora.server.roster_book import RosterBook
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "bad-input.md"
-TEXT = DOCUMENT.read_text("utf-8").partition("\n## Partner sites\n")[2]
+TEXT = DOCUMENT.read_text("utf-8").partition("\n## Partner sites\n")[2].partition("\n## ")[0]
 ROW = re.compile(r"^\| (.+?) \| `{1,2}(.+?)`{1,2} \| (\d+) \|$", re.MULTILINE)
 TABLE = {case: (message, int(code)) for case, message, code in ROW.findall(TEXT)}
 STAGES = {}
@@ -37,6 +37,7 @@ def scene(partners, tmp_path, monkeypatch):
     class Scene:
         folder = tmp_path
         server = tmp_path / "server"
+        patch = monkeypatch
 
         def write(self, name, content):
             path = tmp_path / name
@@ -50,8 +51,8 @@ def scene(partners, tmp_path, monkeypatch):
             path = self.write("the.bundle.json", dump(bundle))
             return ["site", "join", path, "--dir", site.path, "--yes"]
 
-        def edited(self, path, name, **changes):
-            return self.write(name, json.dumps({**json.loads(path.read_bytes()), **changes}).encode())
+        def edited(self, path, **changes):
+            return self.write("other.json", json.dumps({**json.loads(path.read_bytes()), **changes}).encode())
 
         def policy(self, site, old, new):
             text = site.settings_path.read_text()
@@ -120,7 +121,7 @@ def _(scene):
 
 @stage("a request that was changed")
 def _(scene):
-    return scene.enrol(scene.edited(scene.partners.site("ams").request_path, "other.json", name="ber"))
+    return scene.enrol(scene.edited(scene.partners.site("ams").request_path, name="ber"))
 
 
 @stage("a request under a name that is taken")
@@ -165,7 +166,8 @@ def _(scene):
 @stage("a bundle that expired")
 def _(scene):
     ams = scene.partners.site("ams")
-    scene.partners.now -= timedelta(days=30)
+    later = scene.partners.now + timedelta(days=8)
+    scene.patch.setattr("sealora.cli.site_keys.utc_now", lambda: later)
     return scene.join(ams, scene.partners.enrol(ams, days=7))
 
 

@@ -27,7 +27,13 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMES = tuple(spec.name for spec in LAYOUT.specs)
 TENSORS = pack(tensors_of("start"))
 PRIVACY = PrivacySettings(
-    guarantee="record", epsilon=8.0, delta=1e-5, sampling_rate=0.1, expected_batch=8.0, accountant="rdp"
+    guarantee="record",
+    epsilon=8.0,
+    delta=1e-5,
+    sampling_rate=0.1,
+    expected_batch=8.0,
+    noise_multiplier=0.8,
+    accountant="rdp",
 )
 
 
@@ -91,15 +97,15 @@ def refused(answer, line):
 
 
 def test_a_round_that_is_allowed_is_worked_on(home):
-    assert isinstance(home.ask(), bytes | memoryview)
+    assert not isinstance(home.ask(), Refusal)
 
 
 def test_a_change_counts_from_the_next_round(home):
-    assert isinstance(home.ask(), bytes)
+    assert not isinstance(home.ask(), Refusal)
     home.allow("cohort = 3", "cohort = 4")
     refused(home.ask(round=2), "floors.cohort")
     home.allow("cohort = 4", "cohort = 2")
-    assert isinstance(home.ask(round=2), bytes)
+    assert not isinstance(home.ask(round=2), Refusal)
     approval.record(home.folder, "withdraw", plan_name(home.plan), "toy", "kim", NOON)
     refused(home.ask(round=3), "allow.plans")
 
@@ -152,6 +158,7 @@ def spend(home, rounds):
     return path
 
 
+@pytest.mark.slow
 def test_what_was_ever_spent_counts(partners):
     home = Home(partners, toy_plan(privacy=PRIVACY, strategy=StrategySettings(weighting="uniform")))
     home.allow("epsilon_per_run = 0.0", "epsilon_per_run = 8.0")
