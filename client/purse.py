@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sealora.privacy.ledger import ChargeKey, Ledger
 from sealora.privacy.schedule import Schedule
+from sealora.protocol.attempts import Head
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.messages import Header
 
@@ -17,8 +18,8 @@ class Purse:
     data_set: str
     schedule: Schedule
 
-    def pay(self, header: Header) -> None:
-        """Charge this attempt of this round; on disk before this returns.
+    def pay(self, header: Header) -> Head:
+        """Charge this attempt of this round; on disk before this returns the ledger's head.
 
         Raises BudgetError if the budget does not allow it, ProtocolError if it was charged before: one
         charge pays for one release, and nobody can tell whether it was made.
@@ -29,3 +30,4 @@ class Purse:
             if any(charge.key == key for charge in ledger.charges):
                 raise ProtocolError("replayed", "this round and attempt were already paid for")
             ledger.charge(key, self.schedule.round_event, self.schedule.budget)
+            return ledger.counted_head

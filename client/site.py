@@ -17,6 +17,7 @@ from sealora.models.task import Counts, Metrics
 from sealora.plan.payload import payload_layout
 from sealora.plan.settings import PlanSettings
 from sealora.protocol import messages
+from sealora.protocol.attempts import NO_RECORDS, Head
 from sealora.protocol.codec import Words
 from sealora.protocol.errors import BudgetError, DataError, ProtocolError, RefusedError, SealoraError
 from sealora.protocol.keystream import derive_key
@@ -63,6 +64,7 @@ class Site:
     metrics: Mapping[str, Counts] = field(default_factory=dict)
     """The sum vector of the last model received on this site's own test rows: for its own report."""
     _session: SiteHalf | None = None
+    _ledger: Head = NO_RECORDS
     _last: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
@@ -97,7 +99,7 @@ class Site:
             self._train(header, broadcast) if header.work == Work.TRAIN else self._evaluate(header, broadcast)
         )
         self._session = session
-        return session.start(words)
+        return session.start(words, self._ledger)
 
     def _check(self, header: Header, opening: Open) -> None:
         if header.plan_hash != self.contract.plan_hash:
@@ -130,7 +132,7 @@ class Site:
         self.trainer.layout.check(start.tensors)
         metrics: Mapping[str, Counts] = {}
         if self.purse is not None:
-            self.purse.pay(header)
+            self._ledger = self.purse.pay(header)
         else:
             metrics = self._measure(start.tensors)
         seed = derive_key("sealora/v1/training", contract.plan.seed, self.name, header.round)

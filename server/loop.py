@@ -122,6 +122,8 @@ class Coordinator:
                 self._excluded |= failure.culprits
                 self._tell(AttemptLost(number, count, failure.message))
                 self._require_budget(attempt, Header.parse(header))
+            finally:
+                self._excluded |= attempt.restored
         raise RunError(
             f"round {number} found no quorum in {self.plan.rounds.attempts} attempts.",
             "The rounds before are kept: mend the sites and resume.",

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from sealora.protocol.agreement import sign_header
 from sealora.protocol.errors import RunError
+from sealora.protocol.heads import HeadBook
 from sealora.protocol.keys import IdentityKey
 from sealora.protocol.messages import Header
 from sealora.protocol.plain import PlainCoordinatorHalf
@@ -61,7 +62,7 @@ class SecureSessions:
     A session in which masked updates may have left, but that yielded no sum, is abandoned by the
     next attempt on the same model; the closures gathered meanwhile go along (SPEC.md, retry). `rosters`
     gives the roster in force and is asked before each attempt, so that members come and go without a pause.
-    Unmasking uses `threads`.
+    Unmasking uses `threads`; `heads` is what the sites signed of their logs and ledgers before.
     """
 
     def __init__(
@@ -70,12 +71,14 @@ class SecureSessions:
         rosters: Callable[[], Roster],
         settings: SecureAggregationSettings,
         threads: int = 1,
+        heads: HeadBook | None = None,
     ) -> None:
         self._identity = identity
         self._rosters = rosters
         self._roster = rosters()
         self._settings = settings
         self._threads = threads
+        self._heads = heads if heads is not None else HeadBook()
         self._last: SecureCoordinatorHalf | None = None
 
     @property
@@ -117,7 +120,9 @@ class SecureSessions:
         """A half that relays, adds and unmasks."""
         before = self._before(Header.parse(header))
         closures = before.closures if before is not None else ()
-        self._last = SecureCoordinatorHalf(header, self._roster, closures, threads=self._threads)
+        self._last = SecureCoordinatorHalf(
+            header, self._roster, closures, threads=self._threads, heads=self._heads
+        )
         return self._last
 
     def _before(self, header: Header) -> SecureCoordinatorHalf | None:

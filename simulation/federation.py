@@ -91,7 +91,7 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
     trainer = TrainerPool(single, workers, private_trainers(plan, task, base) if private else None)
     contract = Contract(plan, bytes.fromhex(plan.hash), task, strategy)
     tell(f"Preparing the data of {len(shares)} sites")
-    identities = make_identities(list(shares), plan.secure_aggregation)
+    identities = make_identities(list(shares), plan.secure_aggregation, state / "heads.jsonl")
     ledgers = state / "ledgers"
 
     def data_of(name: str) -> SiteData:
