@@ -58,7 +58,7 @@ def simulate(
     with console.status("Starting") as status:
         federation = assemble(plan, folder.state, lambda what: status.update(what))
     _show_split(federation, folder, console)
-    recorder = _Recorder()
+    recorder = _Recorder(plan.rounds.count)
     with ExitStack() as stack:
         bar = stack.enter_context(ProgressBar(console, federation.task.headline))
         log, events = MetricsLog(folder.path / "metrics.jsonl"), EventLog(folder.path / "events.jsonl")
@@ -67,11 +67,19 @@ def simulate(
         adapter, evaluated = coordinator.run()
     lora.save(adapter, federation.model, folder.adapter)
     comparison = _compare(federation, folder, console) if with_comparison else None
-    result = build_result(federation, adapter, recorder.history, evaluated, comparison, known)
+    result = build_result(
+        federation, adapter, recorder.history, evaluated, comparison, known, _run_id(folder)
+    )
     result["stopped"] = recorder.stopped
     save_learning_curve(folder.path / "learning_curve.png", result)
     folder.write_json("result.json", result)
     return result
+
+
+def _run_id(folder: RunFolder) -> str:
+    """The run's id as sites know it, and as it stands in their ledgers."""
+    checkpoint = CheckpointStore(folder.state).load()
+    return checkpoint.run.hex() if checkpoint is not None else ""
 
 
 def versions() -> dict[str, str]:
@@ -83,6 +91,7 @@ def versions() -> dict[str, str]:
 class _Recorder:
     """Keeps the history of all rounds, those before a restart included."""
 
+    rounds: int
     history: tuple[RoundRecord, ...] = ()
     stopped: str | None = None
     """Why the run ended before its last round."""
@@ -92,7 +101,7 @@ class _Recorder:
             self.history = event.history
         elif isinstance(event, RoundDone):
             self.history = (*self.history, event.record)
-        elif isinstance(event, BudgetSpent):
+        elif isinstance(event, BudgetSpent) and event.round <= self.rounds:
             self.stopped = (
                 f"The privacy budgets of {len(event.sites)} sites do not pay for round {event.round}: the "
                 f"model is that of round {event.round - 1}. What is spent does not come back."
