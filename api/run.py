@@ -90,7 +90,8 @@ class Run:
 
         Raises DataError if the table cannot be used.
         """
-        chosen = {**self.plan.data.model_dump(), "filter_column": "", "filter_value": "", **columns}
+        unused = dict.fromkeys(("filter_column", "filter_value", "group_column"), "")
+        chosen = {**self.plan.data.model_dump(), **unused, **columns}
         settings = DataSettings(**chosen)
         table = read_table(settings, str(data))
         rows, report = clean(table, settings, self._task, self._base.tokenizer)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,9 +10,15 @@ from sealora.privacy.chain import read_chain
 from sealora.privacy.ledger import FORMAT, LEDGER, Charge, read_charges
 from sealora.protocol.errors import UsageError
 
+if TYPE_CHECKING:
+    from sealora.privacy.events import Accountant
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Read, verify and export privacy ledgers.")
 
-LedgerPath = Annotated[Path, typer.Argument(metavar="PATH", help="A ledger file, or a run folder.")]
+LedgerPath = Annotated[
+    Path, typer.Argument(metavar="PATH", help="A ledger file, a folder of ledgers, or a run folder.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -20,51 +26,69 @@ def show(
     path: LedgerPath,
     delta: Annotated[float, typer.Option(min=1e-12, max=0.5, help="δ at which ε is computed.")] = 1e-5,
     accountant: Annotated[str, typer.Option(help="pld or rdp.")] = "pld",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Print what each ledger was charged with, and the ε that it comes to."""
+    """Print what each ledger was charged with, and the ε of each run and of all together."""
     # Imported here because the accountants take a second to load.
     from sealora.privacy.accountants import ACCOUNTANTS
 
     if accountant not in ACCOUNTANTS:
         raise UsageError(f"there is no accountant {accountant!r}.", f"Known: {', '.join(ACCOUNTANTS)}.")
     chosen = ACCOUNTANTS[accountant]("add-remove")
-    found = {file: read_charges(file) for file in _files(path)}
-    rows = [
-        {
-            "ledger": file.stem,
-            "charges": len(charges),
-            "last": _last(charges),
-            "epsilon": chosen.epsilon([charge.event for charge in charges], delta),
-            "delta": delta,
-        }
-        for file, charges in found.items()
-    ]
+    rows = [_row(file, read_charges(file), chosen, delta) for file in _files(path)]
     if as_json:
         print(json.dumps(rows, indent=2))
         return
     for row in rows:
         spent = f"ε = {row['epsilon']:.4g} at δ = {delta:g}"
-        print(f"{row['ledger']}: {spent}, {row['charges']} charges{row['last']}")
+        print(f"{row['ledger']}: {spent} for each {row['unit']}, {row['charges']} charges{row['last']}")
+        for run, own in row["runs"].items() if len(row["runs"]) > 1 else ():
+            print(f"  run {run}: ε = {own['epsilon']:.4g} by itself, {own['charges']} charges")
 
 
 @app.command()
-def verify(path: LedgerPath) -> None:
+def verify(path: LedgerPath, as_json: AsJson = False) -> None:
     """Check every link of each ledger, and print its head.
 
-    A file cut back to an earlier line verifies: compare its head with one that was noted before.
+    A file cut back to an earlier line verifies: compare its head with one that was noted before, such as
+    those that the coordinator kept in state/heads.jsonl.
     """
+    rows = []
     for file in _files(path):
         heads = [head for _, head in read_chain(file, LEDGER)]
         read_charges(file)
-        head = heads[-1].hex() if heads else "-"
-        print(f"{file.stem}: {len(heads)} lines follow from one another; head {head}")
+        rows.append({"ledger": file.stem, "lines": len(heads), "head": heads[-1].hex() if heads else ""})
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        print(f"{row['ledger']}: {row['lines']} lines follow from one another; head {row['head'] or '-'}")
 
 
 @app.command()
 def export(path: LedgerPath) -> None:
     """Print ledgers as JSON for an auditor: data set, unit, head and every charge."""
     print(json.dumps([_exported(file) for file in _files(path)], indent=2))
+
+
+def _row(file: Path, charges: list[Charge], accountant: "Accountant", delta: float) -> dict[str, Any]:
+    """What a ledger comes to. Losses of its runs add up by less than ε does, so all are composed anew."""
+
+    def spent(own: list[Charge]) -> dict[str, Any]:
+        return {"charges": len(own), "epsilon": accountant.epsilon([c.event for c in own], delta)}
+
+    by_run: dict[str, list[Charge]] = {}
+    for charge in charges:
+        by_run.setdefault(charge.key.run, []).append(charge)
+    header = next((entry for entry, _ in read_chain(file, LEDGER)), {})
+    return {
+        "ledger": file.stem,
+        "unit": header.get("unit", "record"),
+        "last": _last(charges),
+        "delta": delta,
+        **spent(charges),
+        "runs": {run: spent(own) for run, own in by_run.items()},
+    }
 
 
 def _exported(file: Path) -> dict[str, object]:
@@ -75,11 +99,15 @@ def _exported(file: Path) -> dict[str, object]:
 
 
 def _files(path: Path) -> list[Path]:
-    """The ledger itself, or those of a run folder. Raises UsageError if there is none."""
-    files = [path] if path.is_file() else sorted((path / "state" / "ledgers").glob("*.jsonl"))
+    """The ledger itself, those of a run folder, or those of a folder. Raises UsageError if there is none."""
+    if path.is_file():
+        return [path]
+    own = path / "state" / "ledgers"
+    files = sorted((path if not own.exists() and not (path / "run.json").exists() else own).glob("*.jsonl"))
     if not files:
         raise UsageError(
-            f"there is no ledger at {path}.", "Name a ledger file, or the folder of a run with a guarantee."
+            f"there is no ledger at {path}.",
+            "Name a ledger file, the folder of a run with a guarantee, or the plan's simulation.ledgers.",
         )
     return files
 

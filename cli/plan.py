@@ -117,13 +117,15 @@ def _masks(expected: "Forecast") -> str:
 def _privacy(expected: "Forecast") -> str:
     cost = expected.privacy
     if cost is None:
-        return "no guarantee for single records"
+        return "no guarantee for records or groups of them"
     rounds = f"all {expected.rounds}" if cost.affordable_rounds == expected.rounds else cost.affordable_rounds
+    metrics = f", {cost.metrics_noise:.3g} for metrics" if cost.metrics_noise is not None else ""
     return (
-        f"(ε = {cost.epsilon_total:.3g}, δ = {cost.delta:g}) for each record after {expected.rounds} rounds, "
+        f"(ε = {cost.epsilon_total:.3g}, δ = {cost.delta:g}) for each {cost.unit} "
+        f"after {expected.rounds} rounds, "
         f"{cost.epsilon_first_round:.3g} after the first; the budget of {cost.budget:g} pays for {rounds} of "
-        f"them. Noise multiplier {cost.noise_multiplier:.3g}, {cost.steps_per_round} steps a round, noise "
-        f"{cost.noise_to_signal:.2g} times the signal of a step. {cost.verdict}"
+        f"them. Noise multiplier {cost.noise_multiplier:.3g}{metrics}, {cost.steps_per_round} steps a round, "
+        f"noise {cost.noise_to_signal:.2g} times the signal of a step. {cost.verdict}"
     )
 
 

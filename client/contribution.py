@@ -30,7 +30,8 @@ def contribution(
 ) -> Words:
     """Encode one site's upload with its weight by `counted_rows`, its training loss and its metric sums.
 
-    With a privacy guarantee, the upload and its weight (the same for all) are all that is encoded.
+    With a privacy guarantee, the upload, its weight (the same for all) and noised metrics, if there are
+    any, are all that is encoded.
     Raises RunError if the upload holds NaN or infinity: the site refuses its own update.
     """
     weight = site_weight(plan, counted_rows)
@@ -38,7 +39,7 @@ def contribution(
     updates = {names.UPDATE + name: vector for name, vector in vectors.items()}
     weights = {names.WEIGHT: np.array([weight])}
     if plan.privacy.private:
-        return layout.encode({**updates, **weights}, rounding)
+        return layout.encode({**updates, **weights, **metric_segments(metrics)}, rounding)
     figures: dict[str, NDArray[np.generic]] = {
         names.CLIPPED: np.array([int(clipped)]),
         names.TRAIN_LOSS: np.array([round(min(trained.loss * LOSS_UNITS, names.MAX_TRAIN_LOSS))]),

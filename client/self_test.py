@@ -23,6 +23,7 @@ LENGTHS = (3, 7, 7, 12)
 
 Parameters = Mapping[str, nn.Parameter]
 Step = Callable[[Parameters, Sequence[Example]], None]
+UnitSum = Callable[[Parameters, Sequence[Sequence[Example]], int], torch.Tensor]
 
 
 def synthetic_examples(task: Task, vocabulary: int) -> list[Example]:
@@ -40,8 +41,7 @@ def synthetic_examples(task: Task, vocabulary: int) -> list[Example]:
 
 def check_training(trainer: TorchTrainer, examples: Sequence[Example], step: Step) -> None:
     """Raises RunError unless gradients by example are right and a step moves every tensor."""
-    names = [spec.name for spec in trainer.layout.of_kind("shared", "personal")]
-    parameters = trainer.prepare(_start(trainer.layout), names, bytes(32))
+    parameters = _prepared(trainer)
     _check_gradients(trainer, parameters, examples)
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     step(parameters, examples)
@@ -50,6 +50,21 @@ def check_training(trainer: TorchTrainer, examples: Sequence[Example], step: Ste
         raise RunError(f"the private self-test failed: a step does not move {still[0]}.", _REMEDY)
     for parameter in parameters.values():
         parameter.grad = None
+
+
+def check_units(
+    trainer: TorchTrainer, examples: Sequence[Example], unit_sum: UnitSum, clipping_norm: float
+) -> None:
+    """Raises RunError unless groups are clipped as one, also where a microbatch cuts through them."""
+    parameters = _prepared(trainer)
+    groups = [examples[:3], examples[3:]]
+    mine = unit_sum(parameters, groups, 2)
+    true = torch.zeros_like(mine)
+    for group in groups:
+        total = sum(_looped(trainer, parameters, example) for example in group)
+        true += total * min(1.0, clipping_norm / float(torch.linalg.vector_norm(total)))
+    if not _alike(mine, true):
+        raise RunError("the private self-test failed: groups of rows are not clipped as one.", _REMEDY)
 
 
 _REMEDY = "Nothing was released; choose another model or other lora.target_modules."
@@ -63,15 +78,29 @@ def _check_gradients(trainer: TorchTrainer, parameters: Parameters, examples: Se
     if dead:
         raise RunError(f"the private self-test failed: {dead[0]} has no gradient.", _REMEDY)
     for number, example in enumerate(examples):
-        loss = trainer.losses([example]).sum()
-        looped = torch.autograd.grad(loss, list(parameters.values()))
         mine = torch.cat([found[name][number].reshape(-1) for name in parameters])
-        true = torch.cat([gradient.reshape(-1) for gradient in looped])
-        if not torch.linalg.vector_norm(mine - true) <= TOLERANCE * torch.linalg.vector_norm(true):
+        if not _alike(mine, _looped(trainer, parameters, example)):
             raise RunError(
                 "the private self-test failed: gradients by example are not those of single examples.",
                 _REMEDY,
             )
+
+
+def _looped(trainer: TorchTrainer, parameters: Parameters, example: Example) -> torch.Tensor:
+    """One example's gradient by a backward pass of its own, end to end, float64 on the CPU."""
+    gradients = torch.autograd.grad(trainer.losses([example]).sum(), list(parameters.values()))
+    return torch.cat([gradient.reshape(-1) for gradient in gradients]).double().cpu()
+
+
+def _alike(mine: torch.Tensor, true: torch.Tensor) -> bool:
+    distance = torch.linalg.vector_norm(mine.double().cpu() - true)
+    return bool(distance <= TOLERANCE * torch.linalg.vector_norm(true))
+
+
+def _prepared(trainer: TorchTrainer) -> Parameters:
+    """The parameters that train, at values none of which is zero."""
+    names = [spec.name for spec in trainer.layout.of_kind("shared", "personal")]
+    return trainer.prepare(_start(trainer.layout), names, bytes(32))
 
 
 def _start(layout: AdapterLayout) -> dict[str, Array]:

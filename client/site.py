@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 
 from sealora.client.contribution import contribution, counted_rows, metric_segments, rounding_key
 from sealora.client.memory import SiteMemory
+from sealora.client.noised_metrics import noised_sums
 from sealora.client.trainer import Trainer
+from sealora.client.units import units_of
 from sealora.models.adapter import Tensors, unpack
 from sealora.models.task import Counts, Metrics
 from sealora.plan.payload import payload_layout
 from sealora.plan.settings import PlanSettings
+from sealora.privacy.noise import GaussianNoise
 from sealora.protocol import messages
+from sealora.protocol.attempts import NO_RECORDS, Head
 from sealora.protocol.codec import Words
 from sealora.protocol.errors import BudgetError, DataError, ProtocolError, RefusedError, SealoraError
 from sealora.protocol.keystream import derive_key
@@ -65,6 +69,7 @@ class Site:
     metrics: Mapping[str, Counts] = field(default_factory=dict)
     """The sum vector of the last model received on this site's own test rows: for its own report."""
     _session: SiteHalf | None = None
+    _ledger: Head = NO_RECORDS
     _last: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
@@ -99,7 +104,7 @@ class Site:
             self._train(header, broadcast) if header.work == Work.TRAIN else self._evaluate(header, broadcast)
         )
         self._session = session
-        return session.start(words)
+        return session.start(words, self._ledger)
 
     def _check(self, header: Header, opening: Open) -> None:
         if header.plan_hash != self.contract.plan_hash:
@@ -130,11 +135,9 @@ class Site:
         memory = self.memory.read()
         start = contract.strategy.local(broadcast, memory, contract.plan.lora.rank)
         self.trainer.layout.check(start.tensors)
-        metrics: Mapping[str, Counts] = {}
         if self.purse is not None:
-            self.purse.pay(header)
-        else:
-            metrics = self._measure(start.tensors)
+            self._ledger = self.purse.pay(header)
+        metrics = self._measure(start.tensors)
         seed = derive_key("sealora/v1/training", contract.plan.seed, self.name, header.round)
         trained = self.trainer.train(start, broadcast.trains, self.data.train, header.round, seed)
         upload, kept = contract.strategy.upload(broadcast, trained.tensors, memory)
@@ -147,8 +150,8 @@ class Site:
 
     def _evaluate(self, header: Header, broadcast: Broadcast) -> Words:
         contract = self.contract
-        if contract.plan.privacy.private:
-            raise RefusedError("metrics on private rows are not released.")
+        if self.purse is not None:
+            self.purse.price(header.work)
         layout = payload_layout(
             contract.plan,
             contract.strategy,
@@ -160,12 +163,23 @@ class Site:
         _require_layout(header, layout.words, layout.levels)
         start = contract.strategy.local(broadcast, self.memory.read(), contract.plan.lora.rank)
         self.trainer.layout.check(start.tensors)
+        if self.purse is not None:
+            self._ledger = self.purse.pay(header)
         sums: dict[str, NDArray[np.generic]] = metric_segments(self._measure(start.tensors))
         return layout.encode(sums, rounding_key(contract.plan.seed, self.name, header.round))
 
     def _measure(self, tensors: Tensors) -> Mapping[str, Counts]:
-        self.metrics = self.trainer.evaluate(tensors, self.data.test)
-        return self.metrics
+        """The sum vector to be sent: exact, or noised and of the training rows, or none."""
+        if self.purse is None:
+            self.metrics = self.trainer.evaluate(tensors, self.data.test)
+            return self.metrics
+        release, rows = self.purse.schedule.metrics, self.data.train
+        if release is None:
+            return {}
+        units = units_of(rows, self.purse.schedule.unit)
+        contributions = self.trainer.rows(tensors, rows)
+        parts = self.contract.task.sums()
+        return noised_sums(contributions, units, parts, release.noise_multiplier, GaussianNoise())
 
 
 def _require_layout(header: Header, words: int, levels: int) -> None:

@@ -100,6 +100,14 @@ class TorchTrainer:
                 sums[name] += counts
         return sums
 
+    def rows(self, tensors: Tensors, examples: Sequence[Example]) -> Iterator[tuple[int, dict[str, Counts]]]:
+        """See Trainer."""
+        for rows, logits in self._logits(tensors, examples):
+            targets = self._task.target_tensor([examples[row].target for row in rows], 0)
+            for place, row in enumerate(rows):
+                one = slice(place, place + 1)
+                yield row, self._task.count(logits[one], targets[one])
+
     def predict(self, tensors: Tensors, examples: Sequence[Example]) -> list[dict[str, Any]]:
         """The task's prediction for each example, in their order."""
         predictions: list[dict[str, Any]] = [{}] * len(examples)

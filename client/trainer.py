@@ -1,6 +1,6 @@
 """What a site does with a model: train an adapter on its rows, and count how good one is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -32,3 +32,6 @@ class Trainer(Protocol):
 
     def evaluate(self, tensors: Tensors, examples: Sequence[Example]) -> dict[str, Counts]:
         """The task's sum vector over the examples, by part."""
+
+    def rows(self, tensors: Tensors, examples: Sequence[Example]) -> Iterator[tuple[int, dict[str, Counts]]]:
+        """What each example adds to the sum vector, once, with its number, in any order."""

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import datasets
+
 from sealora.client.attempt_file import AttemptFile
 from sealora.client.base_facts import weights_size
 from sealora.client.membership import SecureSessionsOfSite
@@ -16,9 +18,11 @@ from sealora.client.self_test import synthetic_examples
 from sealora.client.site import Contract, SessionFactory, Site
 from sealora.client.site_config import data_settings
 from sealora.client.site_folder import SiteFolder
+from sealora.client.site_settings import SiteSettings
 from sealora.client.torch_trainer import TorchTrainer
 from sealora.client.trainer import Trainer
 from sealora.models.base import Base, base_hash, load_base
+from sealora.models.fingerprint import table_digest
 from sealora.models.settings import DataSettings
 from sealora.models.site_data import SiteData, prepare
 from sealora.models.table import draw_rows, read_table
@@ -46,16 +50,32 @@ def open_site(folder: SiteFolder, plan: Plan, identity: IdentityKey, attempts: A
     plan = plan.with_model_hash(base_hash(base))
     _require_allowed(book, plan, base)
     trainer = _trainer(plan, task, base)
+    where = data_settings(plan, settings, folder.path)
+    table = draw_rows(read_table(where), where.rows, plan.seed)
     return Site(
         name=folder.name,
         contract=Contract(plan, bytes.fromhex(plan.hash), task, load_strategy(plan.strategy)),
         trainer=trainer,
-        data=_rows(plan, data_settings(plan, settings, folder.path), task, base, folder.name),
+        data=_rows(plan, where, table, task, base, folder.name),
         memory=SiteMemory(folder.path / "memory" / plan.hash[:16]),
         new_session=_sessions(folder, plan, identity, attempts),
-        purse=Purse(book.ledger_path(settings), settings.data.name, plan_schedule(plan)) if private else None,
+        purse=_purse(book, settings, plan, table) if private else None,
         policy=book,
     )
+
+
+def _purse(book: PolicyBook, settings: SiteSettings, plan: Plan, table: datasets.Dataset) -> Purse:
+    """Pays from the ledger of the data set, within the site's limit for ever, or else the plan's."""
+    planned = plan_schedule(plan)
+    purse = Purse(
+        book.ledger_path(settings),
+        settings.data.name,
+        planned,
+        book.budget(settings) or planned.budget,
+        table_digest(table),
+    )
+    purse.check()
+    return purse
 
 
 def _require_allowed(book: PolicyBook, plan: Plan, base: Base) -> None:
@@ -83,8 +103,9 @@ def _trainer(plan: Plan, task: Task, base: Base) -> Trainer:
     )
 
 
-def _rows(plan: Plan, settings: DataSettings, task: Task, base: Base, site: str) -> SiteData:
-    table = draw_rows(read_table(settings), settings.rows, plan.seed)
+def _rows(
+    plan: Plan, settings: DataSettings, table: datasets.Dataset, task: Task, base: Base, site: str
+) -> SiteData:
     data = prepare(table, task, base.tokenizer, settings, plan.seed, site)
     if not plan.privacy.private:
         return data

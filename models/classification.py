@@ -1,5 +1,6 @@
 """Text classification: binary, multi-class and multi-label."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ MAX_ROWS = 2**24 - 1
 """Most rows of one site that are counted."""
 MAX_LOSS = 2**6
 """A row's loss counts as at most this much in the reported mean."""
+LEAST_NOISED_LOSS = 4.0
+"""Under noise a row's loss counts as at most this, or twice that of guessing, whichever is more."""
 BINS = 64
 """Bins of the score histogram behind the AUROC."""
 
@@ -83,12 +86,15 @@ class Classification:
     def sums(self) -> tuple[SumSpec, ...]:
         """Loss, rows, correct rows, a table of decisions, and the score histograms."""
         table = self.classes * (4 if self.settings.multi_label else self.classes)
+        loss = min(MAX_LOSS, max(LEAST_NOISED_LOSS, 2 * math.log(self.classes))) * LOSS_UNITS
+        # A row is in one bin for each class, and in one cell, or in one for each class if multi-label.
+        each = math.sqrt(self.classes)
         return (
-            SumSpec("loss", 1, MAX_ROWS * MAX_LOSS * LOSS_UNITS),
-            SumSpec("rows", 1, MAX_ROWS),
-            SumSpec("correct", 1, MAX_ROWS),
-            SumSpec("table", table, MAX_ROWS),
-            SumSpec("histogram", self.classes * 2 * BINS, MAX_ROWS),
+            SumSpec("loss", 1, MAX_ROWS * MAX_LOSS * LOSS_UNITS, loss),
+            SumSpec("rows", 1, MAX_ROWS, 1),
+            SumSpec("correct", 1, MAX_ROWS, 1),
+            SumSpec("table", table, MAX_ROWS, each if self.settings.multi_label else 1),
+            SumSpec("histogram", self.classes * 2 * BINS, MAX_ROWS, each),
         )
 
     def count(self, logits: torch.Tensor, targets: torch.Tensor) -> dict[str, Counts]:
@@ -118,24 +124,28 @@ class Classification:
         return np.stack([cell.sum(axis=0) for cell in cells], axis=1).reshape(-1)
 
     def metrics(self, sums: Sums) -> dict[str, float]:
-        """Loss, accuracy (all classes right), macro-F1 and AUROC (binary: of the last class)."""
+        """Loss, accuracy (all classes right), macro-F1 and AUROC (binary: of the last class).
+
+        Noised sums may be negative or not fit each other; what they give is held within its range.
+        """
         rows = float(sums["rows"][0])
-        if rows == 0:
+        if rows <= 0:
             return dict.fromkeys(("loss", "accuracy", "macro_f1", "auroc"), float("nan"))
         return {
-            "loss": float(sums["loss"][0]) / LOSS_UNITS / rows,
-            "accuracy": float(sums["correct"][0]) / rows,
+            "loss": max(0.0, float(sums["loss"][0])) / LOSS_UNITS / rows,
+            "accuracy": min(max(0.0, float(sums["correct"][0]) / rows), 1.0),
             "macro_f1": float(np.mean([row["f1"] for row in self.tables(sums)["classes"].values()])),
             "auroc": self._auroc(sums["histogram"].reshape(self.classes, 2, BINS)),
         }
 
     def tables(self, sums: Sums) -> dict[str, Any]:
         """Precision, recall, F1 and support by class, and the confusion (true, decided)."""
+        table = np.maximum(sums["table"], 0)
         if self.settings.multi_label:
-            _, false_positive, false_negative, true_positive = sums["table"].reshape(self.classes, 4).T
+            _, false_positive, false_negative, true_positive = table.reshape(self.classes, 4).T
             confusion = None
         else:
-            matrix = sums["table"].reshape(self.classes, self.classes)
+            matrix = table.reshape(self.classes, self.classes)
             true_positive = np.diag(matrix)
             false_positive = matrix.sum(axis=0) - true_positive
             false_negative = matrix.sum(axis=1) - true_positive
@@ -180,10 +190,12 @@ def _histogram(scores: NDArray[np.float32], truth: NDArray[np.bool_]) -> Counts:
 
 
 def _area(negatives: NDArray[np.float64], positives: NDArray[np.float64]) -> float:
-    """AUROC from two histograms: P(positive's bin above negative's) + half the ties."""
-    pairs = negatives.sum() * positives.sum()
+    """AUROC from two histograms: P(positive's bin above negative's) + half the ties; NaN if one is empty."""
+    if negatives.sum() <= 0 or positives.sum() <= 0:
+        return float("nan")
     below = np.concatenate([[0.0], np.cumsum(negatives)[:-1]])
-    return float(((below + negatives / 2) @ positives) / pairs) if pairs else float("nan")
+    area = float(((below + negatives / 2) @ positives) / (negatives.sum() * positives.sum()))
+    return min(max(0.0, area), 1.0)
 
 
 def _scores_of(true_positive: float, false_positive: float, false_negative: float) -> dict[str, float]:

@@ -5,13 +5,14 @@ The report names reasons, counts and row numbers, never the contents of a row.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any
 
 import datasets
 
 from sealora.models.settings import DataSettings
-from sealora.models.table import cell_text, check_column
+from sealora.models.table import MISSING, cell_text, check_column, group_name
 from sealora.models.task import Task
 from sealora.protocol.errors import DataError
 
@@ -19,13 +20,12 @@ REASONS = {
     "empty_text": "empty text",
     "missing_label": "missing label",
     "unknown_label": "unknown label",
+    "missing_group": "missing group",
     "duplicate": "repeated row",
     "conflicting_label": "repeated text with another label",
     "too_long": "too long",
 }
 """Why a row is dropped, in the order of the checks; a row counts under the first that applies."""
-MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>"})
-"""Spellings of a missing label (in lower case), unless the plan uses one as a label."""
 UNKNOWN = object()
 """Stands for the target of a label that the task does not know."""
 EXAMPLES = 3
@@ -36,12 +36,16 @@ BATCH = 1024
 
 @dataclass(frozen=True)
 class CleanRow:
-    """A usable row: its index in the table, class name, target, and truncated token ids."""
+    """A usable row: its index in the table, class name, target, and truncated token ids.
+
+    `group` is empty unless the settings name a group column.
+    """
 
     index: int
     label: str
     target: Any
     tokens: tuple[int, ...]
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class Labels:
     def _spelling(self, text: str) -> str | None:
         if text in self._known:
             return text
+        # A label of the plan may be spelled like a missing one, and is then known.
         if text.lower() in MISSING:
             return None
         # A table writer that met a missing value has turned 1 into 1.0 in the whole column.
@@ -134,8 +139,11 @@ class _Sieve:
         if len(self.examples[reason]) < EXAMPLES:
             self.examples[reason].append(index + 1)
 
-    def reason(self, text: str, name: str | None, target: Any) -> str:
-        """Why a row cannot be used, before its length is known; empty if it can."""
+    def reason(self, text: str, name: str | None, target: Any, group: str | None) -> str:
+        """Why a row cannot be used, before its length is known; empty if it can.
+
+        `group` is empty where it is missing, and None where none is needed.
+        """
         if not text:
             return "empty_text"
         if name is None:
@@ -143,6 +151,8 @@ class _Sieve:
         if target is UNKNOWN:
             self.strange.add(name)
             return "unknown_label"
+        if group == "":
+            return "missing_group"
         return self._repeated(text, name) if self._drop_duplicates else ""
 
     def _repeated(self, text: str, name: str) -> str:
@@ -158,25 +168,27 @@ def clean(
 ) -> tuple[list[CleanRow], CleaningReport]:
     """The usable rows of one site's table in its order, and the report.
 
-    Empty texts, missing and unknown labels, repeated rows and (with `too_long = "drop"`) texts of
-    more than `task.settings.max_length` tokens are dropped. Of rows with the same text and
-    different labels the first stays. `tokenizer` is a fast tokenizer; special tokens are added.
+    Empty texts, missing and unknown labels, missing groups (where a group column is named), repeated
+    rows and (with `too_long = "drop"`) texts of more than `task.settings.max_length` tokens are dropped.
+    Of rows with the same text and different labels the first stays. `tokenizer` is a fast tokenizer;
+    special tokens are added.
     Raises DataError if a column is missing or no row is left.
     """
     check_column(table, settings.text_column, "data.text_column")
     check_column(table, settings.label_column, "data.label_column")
+    if settings.group_column:
+        check_column(table, settings.group_column, "data.group_column")
     sieve = _Sieve(settings.drop_duplicates)
     candidates = _candidates(table, settings, Labels(task, settings.label_map), sieve)
     rows: list[CleanRow] = []
     truncated = 0
-    for (index, _, name, target), (tokens, cut) in zip(
-        candidates, _tokenise([text for _, text, _, _ in candidates], tokenizer, task), strict=True
-    ):
+    tokenised = _tokenise([text for text, _ in candidates], tokenizer, task)
+    for (_, row), (tokens, cut) in zip(candidates, tokenised, strict=True):
         if cut and settings.too_long == "drop":
-            sieve.drop("too_long", index)
+            sieve.drop("too_long", row.index)
             continue
         truncated += cut
-        rows.append(CleanRow(index, name, target, tokens))
+        rows.append(replace(row, tokens=tokens))
     report = _report(len(table), rows, truncated, sieve, task)
     if not rows:
         raise _nothing_left(report, sieve, task)
@@ -185,19 +197,20 @@ def clean(
 
 def _candidates(
     table: datasets.Dataset, settings: DataSettings, labels: Labels, sieve: _Sieve
-) -> list[tuple[int, str, str, Any]]:
-    """Rows that are fine but for their length: (index, text, class name, target)."""
+) -> list[tuple[str, CleanRow]]:
+    """Rows that are fine but for their length, each with its text in place of tokens."""
     candidates = []
+    groups = map(group_name, table[settings.group_column]) if settings.group_column else repeat(None)
     cells = zip(table[settings.text_column], table[settings.label_column], strict=True)
-    for index, (text_cell, label_cell) in enumerate(cells):
+    for index, ((text_cell, label_cell), group) in enumerate(zip(cells, groups, strict=False)):
         text = (cell_text(text_cell) or "").strip()
         name = labels.name(label_cell)
         target = UNKNOWN if name is None else labels.target(name)
-        reason = sieve.reason(text, name, target)
+        reason = sieve.reason(text, name, target, group)
         if reason:
             sieve.drop(reason, index)
         else:
-            candidates.append((index, text, name or "", target))
+            candidates.append((text, CleanRow(index, name or "", target, (), group or "")))
     return candidates
 
 
@@ -248,7 +261,9 @@ def _nothing_left(report: CleaningReport, sieve: _Sieve, task: Task) -> DataErro
         )
     counts = ", ".join(f"{REASONS[reason]}: {count}" for reason, count in report.dropped.items())
     message = f"none of {report.rows_read} rows can be used ({counts or 'the table is empty'})."
-    return DataError(message, "Check data.text_column, data.label_column and the table.")
+    columns = ["data.text_column", "data.label_column"]
+    columns += ["data.group_column"] if "missing_group" in report.dropped else []
+    return DataError(message, f"Check {', '.join(columns)} and the table.")
 
 
 def _row_text(rows: Sequence[int], count: int) -> str:

@@ -63,6 +63,8 @@ class DataSettings(Settings):
     """Rows whose `filter_column` has this value are kept."""
     label_map: dict[str, str] = Field(default_factory=dict)
     """Renames the values of the label column to class names, such as `{ "0" = "negative" }`."""
+    group_column: str = ""
+    """Column with the same value in all rows of a person (`privacy.unit`); rows without one are dropped."""
     rows: Annotated[int, Field(ge=0)] = 0
     """Most rows to use, drawn with the plan's seed; 0 uses all."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2

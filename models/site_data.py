@@ -8,7 +8,7 @@ from typing import Any
 
 import datasets
 
-from sealora.models.cleaning import CleaningReport, CleanRow, clean
+from sealora.models.cleaning import CleaningReport, clean
 from sealora.models.settings import DataSettings
 from sealora.models.table import seeded_order
 from sealora.models.task import Example, Task
@@ -40,8 +40,12 @@ def prepare(
         message = f"{site}: only 1 of {report.rows_read} rows can be used."
         raise DataError(message, "A site needs one row to train on and one to test on: give it more rows.")
     held_out = held_out_rows([row.label for row in rows], settings.test_fraction, seed, site)
-    train = [_example(row) for position, row in enumerate(rows) if position not in held_out]
-    test = [_example(row) for position, row in enumerate(rows) if position in held_out]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(row.group for row in rows))}
+    examples = [
+        Example(row.tokens, row.target, group=numbers[row.group] if row.group else None) for row in rows
+    ]
+    train = [example for position, example in enumerate(examples) if position not in held_out]
+    test = [example for position, example in enumerate(examples) if position in held_out]
     return SiteData(train, test, report)
 
 
@@ -69,7 +73,3 @@ def held_out_counts(sizes: Mapping[str, int], fraction: float) -> dict[str, int]
         lacking = {label: sizes[label] * fraction - counts[label] for label in open_labels}
         counts[max(open_labels, key=lambda label: (counts[label] < sizes[label] - 1, lacking[label]))] += 1
     return counts
-
-
-def _example(row: CleanRow) -> Example:
-    return Example(tokens=row.tokens, target=row.target)

@@ -93,6 +93,19 @@ def cell_text(value: object) -> str | None:
     return str(value)
 
 
+MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>"})
+"""Spellings of a missing value, in lower case."""
+
+
+def group_name(value: object) -> str:
+    """The group that a cell names; empty if it is missing. 7, 7.0 and "7.0 " are one group."""
+    text = (cell_text(value) or "").strip()
+    if text.lower() in MISSING:
+        return ""
+    # A table writer that met a missing value has turned 1 into 1.0, perhaps in one file of several.
+    return text.removesuffix(".0") if text.removesuffix(".0").lstrip("-").isdecimal() else text
+
+
 def check_column(table: datasets.Dataset, column: str, setting: str, source: str = "the table") -> None:
     """Raises DataError with the columns there are, and the closest one, unless `column` exists."""
     if column in table.column_names:
@@ -293,6 +306,8 @@ def _check_columns(table: datasets.Dataset, settings: DataSettings, source: str)
     check_column(table, settings.label_column, "data.label_column", source)
     if settings.filter_column:
         check_column(table, settings.filter_column, "data.filter_column", source)
+    if settings.group_column:
+        check_column(table, settings.group_column, "data.group_column", source)
     kind = table.features[settings.text_column]
     if getattr(kind, "dtype", "") not in ("string", "large_string", "null"):
         found = getattr(kind, "dtype", type(kind).__name__)

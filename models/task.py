@@ -31,15 +31,22 @@ class Example:
     tokens: tuple[int, ...]
     target: Any
     weight: float = 1.0
+    group: int | None = None
+    """The row's group, numbered within its site, where the plan names a group column; never sent."""
 
 
 @dataclass(frozen=True)
 class SumSpec:
-    """One part of the sum vector: `length` integers, each at most `bound` for one site."""
+    """One part of the sum vector: `length` integers, each at most `bound` for one site.
+
+    `norm` is the largest L2 norm of what one row adds under noise, to which it is clipped; 0 where the
+    task does not know one, and its metrics cannot be noised.
+    """
 
     name: str
     length: int
     bound: int
+    norm: float = 0.0
 
 
 class Metrics(Protocol):

@@ -267,6 +267,8 @@ ERRORS: tuple[Check, ...] = (
     codec,
     secure_aggregation,
     privacy_checks.promises,
+    privacy_checks.ledgers,
+    privacy_checks.units,
     privacy_checks.false_claims,
 )
 WARNINGS: tuple[Check, ...] = (

@@ -12,7 +12,16 @@ from typing import Any
 from sealora.plan.settings import PlanSettings
 
 SITE_DATA_KEYS = frozenset(
-    {"path", "text_column", "label_column", "filter_column", "filter_value", "label_map", "rows"}
+    {
+        "path",
+        "text_column",
+        "label_column",
+        "filter_column",
+        "filter_value",
+        "label_map",
+        "group_column",
+        "rows",
+    }
 )
 """Keys of `[data]` that name what only one site has: its file, its columns, its labels' spelling."""
 

@@ -1,9 +1,15 @@
 """What one site adds to the sum in one attempt: known to both sides from the plan alone."""
 
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
 from sealora.models.adapter import AdapterLayout
 from sealora.models.task import LOSS_UNITS, Metrics
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.codec import Layout, Segment
+from sealora.protocol.errors import PlanError
 from sealora.protocol.messages import Work
 from sealora.strategies.strategy import Strategy
 
@@ -28,10 +34,11 @@ def payload_layout(
 ) -> Layout:
     """The segments of an upload: the strategy's parts, the weight, and the task's metric sums.
 
-    An evaluation sends the metric sums only. With a privacy guarantee every figure about rows stays at
-    the site, and only parts and (equal) weights are sent. Raises PlanError if the sum cannot be carried.
+    An evaluation sends the metric sums only. With a privacy guarantee figures about rows stay at the site,
+    but for noised metrics, and only parts and (equal) weights are sent. Raises PlanError if the sum cannot
+    be carried, or a part not be noised.
     """
-    metrics = tuple(Segment(METRIC + part.name, part.length, part.bound, "count") for part in task.sums())
+    metrics = _metrics(plan, task)
     if work == Work.EVALUATE:
         return Layout(metrics, contributors, plan.codec.value_bits)
     parts = tuple(
@@ -39,7 +46,7 @@ def payload_layout(
     )
     weight = (Segment(WEIGHT, 1, weight_units(plan), "count"),)
     if plan.privacy.private:
-        return Layout(parts + weight, contributors, plan.codec.value_bits)
+        return Layout(parts + weight + metrics, contributors, plan.codec.value_bits)
     figures = (
         Segment(CLIPPED, 1, 1, "count"),
         Segment(TRAIN_LOSS, 1, MAX_TRAIN_LOSS, "count"),
@@ -56,3 +63,27 @@ def weight_units(plan: PlanSettings) -> int:
 def site_weight(plan: PlanSettings, rows: int) -> int:
     """A site's weight in units of `weight_units`: the rows that count, from 1 up to the cap, or 1."""
     return min(max(rows, 1), weight_units(plan))
+
+
+def _metrics(plan: PlanSettings, task: Metrics) -> tuple[Segment, ...]:
+    """Exact sums, or noised ones raised by their bound so that they are not negative, or none."""
+    if plan.privacy.private and plan.privacy.metrics != "noised":
+        return ()
+    unbounded = [part.name for part in task.sums() if not part.norm]
+    if plan.privacy.private and unbounded:
+        raise PlanError(
+            f"the task does not bound what a row adds to {unbounded[0]!r}, so its metrics cannot be noised.",
+            'Write metrics = "withheld" or "public" under [privacy].',
+        )
+    factor = 2 if plan.privacy.private else 1
+    return tuple(
+        Segment(METRIC + part.name, part.length, factor * part.bound, "count") for part in task.sums()
+    )
+
+
+def metric_sums(
+    plan: PlanSettings, task: Metrics, sums: Mapping[str, NDArray[np.float64]], contributors: int
+) -> dict[str, NDArray[np.float64]]:
+    """The task's sum vector out of a decoded sum; noised parts may be negative."""
+    offset = contributors if plan.privacy.private else 0
+    return {part.name: sums[METRIC + part.name] - offset * part.bound for part in task.sums()}

@@ -1,6 +1,7 @@
 """Cross-checks of [privacy]: a plan must not promise what its other settings break."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from sealora.plan.problems import Problem
 from sealora.plan.settings import PlanSettings
@@ -9,6 +10,7 @@ from sealora.privacy.settings import PrivacySettings
 SMALLEST = {"epsilon": 1e-6, "delta": 1e-12, "sampling_rate": 1e-9, "expected_batch": 1e-3}
 """Least values of the keys that a guarantee needs; below them the accountants' rounding would decide."""
 SMALLEST_NOISE = 1e-3
+LARGEST_EPSILON = 1e6
 
 
 def promises(plan: PlanSettings) -> Iterator[Problem]:
@@ -20,12 +22,13 @@ def promises(plan: PlanSettings) -> Iterator[Problem]:
             yield Problem(
                 ("privacy", key), f"is needed for a guarantee, and at least {least:g}.", _WRITE[key]
             )
-    if 0 < plan.privacy.noise_multiplier < SMALLEST_NOISE:
-        yield Problem(
-            ("privacy", "noise_multiplier"),
-            "so little noise hides nothing.",
-            f"Use at least {SMALLEST_NOISE:g}, or 0 to have it calibrated from the budget.",
-        )
+    for key in ("noise_multiplier", "metrics_noise"):
+        if 0 < getattr(plan.privacy, key) < SMALLEST_NOISE:
+            yield Problem(
+                ("privacy", key),
+                "so little noise hides nothing.",
+                f"Use at least {SMALLEST_NOISE:g}, or 0 to have it calibrated from the budget.",
+            )
     if plan.privacy.metrics == "public" and not plan.privacy.public_holdout:
         yield Problem(
             ("privacy", "metrics"),
@@ -36,10 +39,46 @@ def promises(plan: PlanSettings) -> Iterator[Problem]:
 
 _WRITE = {
     "epsilon": "Write epsilon = 8.0, or less for more privacy.",
-    "delta": "Write a tenth of one over a site's rows, or less: delta = 1e-5.",
-    "sampling_rate": "Write the share of a site's rows in one step, such as sampling_rate = 0.1.",
-    "expected_batch": "Write sampling_rate times the rows that a site is publicly known to have.",
+    "delta": "Write a tenth of one over a site's units, or less: delta = 1e-5.",
+    "sampling_rate": "Write the share of a site's units in one step, such as sampling_rate = 0.1.",
+    "expected_batch": "Write sampling_rate times the units that a site is publicly known to have.",
 }
+
+
+def ledgers(plan: PlanSettings) -> Iterator[Problem]:
+    """Ledgers that are to outlive a run must be found again, and budgets be budgets."""
+    folder = plan.simulation.ledgers
+    if folder and not (folder.startswith("~") or Path(folder).is_absolute()):
+        yield Problem(
+            ("simulation", "ledgers"),
+            "a relative path is another folder, with nothing spent, wherever else a run is started.",
+            "Write a path that begins with / or ~.",
+        )
+    for site, budget in plan.simulation.budgets.items():
+        if not SMALLEST["epsilon"] <= budget <= LARGEST_EPSILON:
+            yield Problem(
+                ("simulation", "budgets", site),
+                "is no budget.",
+                f"Use an ε from {SMALLEST['epsilon']:g} to {LARGEST_EPSILON:g}.",
+            )
+
+
+def units(plan: PlanSettings) -> Iterator[Problem]:
+    """Who names groups expects them to be protected, and groups that nobody names cannot be."""
+    if not plan.privacy.private:
+        return
+    if plan.privacy.unit == "record" and plan.data.group_column:
+        yield Problem(
+            ("data", "group_column"),
+            'groups of rows are not protected with unit = "record".',
+            'Write unit = "group" under [privacy], or remove this line.',
+        )
+    if plan.privacy.unit == "group" and plan.data.path and not plan.data.group_column:
+        yield Problem(
+            ("privacy", "unit"),
+            "which rows belong together is not known.",
+            "Name their column in data.group_column.",
+        )
 
 
 def false_claims(plan: PlanSettings) -> Iterator[Problem]:
@@ -77,21 +116,21 @@ def false_claims(plan: PlanSettings) -> Iterator[Problem]:
 
 
 def large_delta(plan: PlanSettings) -> Iterator[Problem]:
-    """δ is the chance that the promise fails, for every row: ten rows' worth of it is too much."""
-    rows = _rows(plan) if plan.privacy.private else 0.0
-    if rows and plan.privacy.delta > 1 / (10 * rows):
+    """δ is the chance that the promise fails, for every unit: it must be far below one over their number."""
+    units = _units(plan) if plan.privacy.private else 0.0
+    if units and plan.privacy.delta > 1 / (10 * units):
         yield Problem(
             ("privacy", "delta"),
-            f"is large for the {rows:,.0f} rows of a site.",
-            f"Use at most {1 / (10 * rows):.1g}.",
+            f"is large for the {units:,.0f} {_NAMES[plan.privacy.unit]} of a site.",
+            f"Use at most {1 / (10 * units):.1g}.",
         )
 
 
 def expected_batch(plan: PlanSettings) -> Iterator[Problem]:
     """A divisor far from the batches that come makes steps too long or too short."""
-    if not plan.privacy.private or not plan.data.rows:
+    if not plan.privacy.private or not plan.data.rows or plan.privacy.unit == "group":
         return
-    batch = plan.privacy.sampling_rate * _rows(plan)
+    batch = plan.privacy.sampling_rate * _units(plan)
     if not 0.5 <= plan.privacy.expected_batch / batch <= 2:
         yield Problem(
             ("privacy", "expected_batch"),
@@ -106,6 +145,9 @@ def no_effect(plan: PlanSettings) -> Iterator[Problem]:
         for key, info in PrivacySettings.model_fields.items():
             if getattr(plan.privacy, key) != info.default:
                 yield Problem(("privacy", key), 'has no effect without guarantee = "record".')
+        for key in ("ledgers", "budgets"):
+            if getattr(plan.simulation, key):
+                yield Problem(("simulation", key), 'has no effect without guarantee = "record".')
         return
     for section, key, instead in (
         ("training", "batch_size", "privacy.sampling_rate decides"),
@@ -115,12 +157,19 @@ def no_effect(plan: PlanSettings) -> Iterator[Problem]:
         settings = getattr(plan, section)
         if getattr(settings, key) != type(settings).model_fields[key].default:
             yield Problem((section, key), f"has no effect with a guarantee: {instead}.")
+    if plan.privacy.metrics_noise and plan.privacy.metrics != "noised":
+        yield Problem(("privacy", "metrics_noise"), 'has no effect without metrics = "noised".')
+    if plan.privacy.records_per_unit and plan.privacy.unit == "record":
+        yield Problem(("privacy", "records_per_unit"), 'has no effect without unit = "group".')
     if plan.privacy.public_holdout and plan.privacy.metrics != "public":
         yield Problem(("privacy", "public_holdout"), 'has no effect without metrics = "public".')
 
 
-def _rows(plan: PlanSettings) -> float:
-    """Rows of a site: from the data if the plan limits it, else as the public constants imply."""
-    if plan.data.rows:
+_NAMES = {"record": "rows", "group": "groups"}
+
+
+def _units(plan: PlanSettings) -> float:
+    """Units of a site: from the data if the plan limits its rows, else as the public constants imply."""
+    if plan.data.rows and plan.privacy.unit == "record":
         return plan.data.rows / plan.simulation.sites
-    return plan.privacy.nominal_rows
+    return plan.privacy.nominal_units

@@ -15,11 +15,13 @@ DROWNED = 10.0
 class PrivacyForecast:
     """The account of a site that takes part in every round, each at its first attempt."""
 
+    unit: str
+    """What is protected as one: "record" or "group"."""
     noise_multiplier: float
     steps_per_round: int
     epsilon_first_round: float
     epsilon_total: float
-    """ε of all rounds of the plan."""
+    """ε of all rounds of the plan, and of the final model's noised metrics."""
     delta: float
     budget: float
     affordable_rounds: int
@@ -28,6 +30,8 @@ class PrivacyForecast:
     """Norm of the noise in one step, averaged over the sites, over the largest signal it can carry."""
     verdict: str
     """What that means, in a sentence."""
+    metrics_noise: float | None
+    """Noise multiplier of noised metrics; None if none are released."""
 
 
 def plan_schedule(plan: PlanSettings) -> Schedule:
@@ -45,15 +49,17 @@ def privacy_forecast(plan: PlanSettings, values: int, sites: int) -> PrivacyFore
         planned.round_event, planned.budget, planned.accountant, most=planned.rounds
     )
     return PrivacyForecast(
+        unit=planned.unit,
         noise_multiplier=planned.noise_multiplier,
-        steps_per_round=planned.round_event.steps,
+        steps_per_round=planned.training.steps,
         epsilon_first_round=planned.epsilon(1),
-        epsilon_total=planned.epsilon(planned.rounds),
+        epsilon_total=planned.epsilon_total,
         delta=planned.budget.delta,
         budget=planned.budget.epsilon,
         affordable_rounds=affordable,
         noise_to_signal=ratio,
         verdict=_verdict(ratio),
+        metrics_noise=None if planned.metrics is None else planned.metrics.noise_multiplier,
     )
 
 

@@ -70,7 +70,7 @@ def _row(name: str, key: str, info: FieldInfo) -> str:
     cells = [
         f"`{key}`",
         _type(info.annotation),
-        "required" if info.is_required() else f"`{_default(info.default)}`",
+        "required" if info.is_required() else f"`{_default(info.get_default(call_default_factory=True))}`",
         _range(info),
         "no" if excluded is None or key in excluded else "yes",
         str(info.description),

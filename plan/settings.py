@@ -51,6 +51,10 @@ class SimulationSettings(Settings):
     """Chance that a site is lost in a round, drawn with the plan's seed."""
     straggler_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Chance that a site answers after the deadline, drawn with the plan's seed."""
+    ledgers: str = ""
+    """Absolute path of ledgers that outlive the run, so that runs on the same data add up; empty: its own."""
+    budgets: dict[str, float] = Field(default_factory=dict)
+    """Budget ε for ever of single sites' ledgers, by name; `"*"` is any other's. Default: privacy.epsilon."""
 
 
 class PlanSettings(Settings):

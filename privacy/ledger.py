@@ -21,6 +21,7 @@ from typing import Literal, Self
 
 from sealora.privacy.chain import ChainKind, Entry, HashChain, read_chain
 from sealora.privacy.events import Accountant, Budget, Event, canonical_json, from_json, to_json
+from sealora.protocol.attempts import Head
 from sealora.protocol.errors import BudgetError, DataError, RefusedError, SealoraError, UsageError
 
 FORMAT = "sealora-ledger-1"
@@ -112,6 +113,11 @@ class Ledger:
     def head(self) -> bytes:
         """32 bytes that stand for everything charged so far."""
         return self._chain.heads[-1]
+
+    @property
+    def counted_head(self) -> Head:
+        """The head and the number of lines before it: what a site signs, so that a rollback shows."""
+        return Head(len(self._chain.heads), self.head)
 
     @property
     def charges(self) -> tuple[Charge, ...]:

@@ -5,45 +5,87 @@ from functools import lru_cache
 
 from sealora.privacy.accountants import ACCOUNTANTS
 from sealora.privacy.calibration import calibrate_noise
-from sealora.privacy.events import Accountant, Budget, Composition, PoissonSampledGaussian
+from sealora.privacy.events import (
+    Accountant,
+    Budget,
+    Composition,
+    Event,
+    GaussianRelease,
+    PoissonSampledGaussian,
+)
+from sealora.privacy.ledger import Unit
 from sealora.privacy.settings import PrivacySettings
+
+METRICS_SHARE = 0.25
+"""Share of ε that noised metrics would cost on their own, unless the plan states their noise.
+
+Losses of Gaussian releases add up in squares, so training still gets about fifteen sixteenths.
+"""
 
 
 @dataclass(frozen=True)
 class Schedule:
     """What every site releases in a run; public constants only."""
 
-    round_event: PoissonSampledGaussian
-    """The release of one round."""
+    training: PoissonSampledGaussian
+    """The steps of one round."""
+    metrics: GaussianRelease | None
+    """The noised metrics of one model: of each round's, and of the final one; None if there are none."""
     rounds: int
     budget: Budget
     accountant: Accountant
+    unit: Unit = "record"
+
+    @property
+    def round_event(self) -> Event:
+        """Everything that a site releases in one attempt of a round."""
+        return self.training if self.metrics is None else Composition((self.training, self.metrics))
 
     @property
     def noise_multiplier(self) -> float:
-        """Standard deviation of the noise over the clipping norm."""
-        return self.round_event.noise_multiplier
+        """Standard deviation of the noise in a step over the clipping norm."""
+        return self.training.noise_multiplier
 
-    def epsilon(self, rounds: int) -> float:
-        """ε at the budget's δ of that many rounds."""
-        if rounds == 0:
-            return 0.0
-        return self.accountant.epsilon([Composition((self.round_event,), rounds)], self.budget.delta)
+    def epsilon(self, rounds: int, evaluations: int = 0) -> float:
+        """ε at the budget's δ of that many rounds and evaluations of a final model."""
+        events: list[Event] = []
+        if rounds:
+            events.append(Composition((self.round_event,), rounds))
+        if evaluations and self.metrics is not None:
+            events.append(Composition((self.metrics,), evaluations))
+        return self.accountant.epsilon(events, self.budget.delta)
+
+    @property
+    def epsilon_total(self) -> float:
+        """ε of the whole run, each attempt the first."""
+        return self.epsilon(self.rounds, 1)
 
 
 @lru_cache(maxsize=64)
 def schedule(settings: PrivacySettings, epochs: int, rounds: int) -> Schedule:
     """The releases of a run of that many rounds, its noise calibrated unless the plan states it.
 
-    The calibration pays for each round once: a repeated attempt is charged again and costs the run its
-    last round. Raises RefusedError if no noise meets the budget.
+    The calibration pays for each round and for the final evaluation once: a repeated attempt is charged
+    again and costs the run its end. Raises RefusedError if no noise meets the budget.
     """
     budget = Budget(settings.epsilon, settings.delta)
     accountant = ACCOUNTANTS[settings.accountant]("add-remove")
     steps = settings.steps_of(epochs)
+    metrics = _metrics(settings, rounds, accountant) if settings.metrics == "noised" else None
+    beside = [] if metrics is None else [Composition((metrics,), rounds + 1)]
     noise = settings.noise_multiplier or calibrate_noise(
         lambda multiplier: PoissonSampledGaussian(multiplier, settings.sampling_rate, steps * rounds),
         budget,
         accountant,
+        beside,
     )
-    return Schedule(PoissonSampledGaussian(noise, settings.sampling_rate, steps), rounds, budget, accountant)
+    training = PoissonSampledGaussian(noise, settings.sampling_rate, steps)
+    return Schedule(training, metrics, rounds, budget, accountant, settings.unit)
+
+
+def _metrics(settings: PrivacySettings, rounds: int, accountant: Accountant) -> GaussianRelease:
+    share = Budget(METRICS_SHARE * settings.epsilon, settings.delta)
+    noise = settings.metrics_noise or calibrate_noise(
+        lambda multiplier: Composition((GaussianRelease(multiplier),), rounds + 1), share, accountant
+    )
+    return GaussianRelease(noise)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from sealora.protocol import graph, thresholds
-from sealora.protocol.attempts import Head
+from sealora.protocol.attempts import NO_RECORDS, Head
 from sealora.protocol.codec import Words
 from sealora.protocol.keys import IdentityKey, derive, pack
 from sealora.protocol.messages import Header
@@ -114,9 +114,12 @@ def pair_mask_key(agreed: bytes, session: bytes, one: str, other: str, model_has
     return derive(agreed, session, pack("sealora/v1/mask", low.encode(), high.encode(), model_hash))
 
 
-def receipt_fields(session: bytes, sharers: Sequence[int], digest: bytes, head: Head) -> tuple[bytes, ...]:
-    """What a site signs of its masked vector: (h1, U2, H(y), log head)."""
-    return session, encode_positions(sharers), digest, head.count.to_bytes(8, "big"), head.digest
+def receipt_fields(
+    session: bytes, sharers: Sequence[int], digest: bytes, head: Head, ledger: Head = NO_RECORDS
+) -> tuple[bytes, ...]:
+    """What a site signs of its masked vector: (h1, U2, H(y), log head, ledger head)."""
+    heads = [part for kept in (head, ledger) for part in (kept.count.to_bytes(8, "big"), kept.digest)]
+    return session, encode_positions(sharers), digest, *heads
 
 
 def statement(session: bytes, sharers: Sequence[int], survivors: Sequence[int]) -> bytes:

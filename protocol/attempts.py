@@ -22,10 +22,14 @@ CLOSED = "sealora/v1/closed"
 
 @dataclass(frozen=True)
 class Head:
-    """The number of records in a site's log and the hash that chains them."""
+    """The number of records in a site's log or ledger and the hash that chains them."""
 
     count: int
     digest: bytes
+
+
+NO_RECORDS = Head(0, bytes(32))
+"""The head of an empty log, and of a site that keeps no ledger."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class AttemptLog:
     """
 
     def __init__(self, records: Iterable[bytes] = (), append: Callable[[bytes], None] = in_memory) -> None:
-        self.head = Head(0, bytes(32))
+        self.head = NO_RECORDS
         self._last: dict[tuple[str, int], tuple[int, int]] = {}
         self._contributions: dict[tuple[int, str], list[Contribution]] = {}
         self._statements: dict[str, str] = {}

@@ -18,6 +18,7 @@ from sealora.protocol.agreement import (
 from sealora.protocol.attempts import CLOSED, Closure
 from sealora.protocol.coordinator_state import ADVERTISE, SHARE, CoordinatorState
 from sealora.protocol.errors import ProtocolError
+from sealora.protocol.heads import HeadBook
 from sealora.protocol.keys import ExchangeKey, verify
 from sealora.protocol.long_fields import Bytes
 from sealora.protocol.messages import Header
@@ -40,11 +41,15 @@ ANSWERS: tuple[type[Answer], ...] = (Advert, Shares, Masked, Consistency, Releas
 
 
 class Intake:
-    """Fills a session's state from answers. `left` maps sites that are out to the reason they gave."""
+    """Fills a session's state from answers. `left` maps sites that are out to the reason they gave.
 
-    def __init__(self, state: CoordinatorState, roster: Roster) -> None:
+    `heads` are what the sites signed of their logs and ledgers in the sessions before.
+    """
+
+    def __init__(self, state: CoordinatorState, roster: Roster, heads: HeadBook) -> None:
         self._state = state
         self._roster = roster
+        self._heads = heads
         self._keys = {key for member in state.members.values() for key in (member.share_key, member.mask_key)}
         self.left: dict[str, str] = {}
 
@@ -143,10 +148,11 @@ class Intake:
         state, receipt = self._state, masked.receipt
         self._require_name(masked.session)
         require_dimension(site, masked, state.about)
-        fields = receipt_fields(masked.session, state.sharers, receipt.digest, receipt.head)
+        fields = receipt_fields(masked.session, state.sharers, receipt.digest, receipt.head, receipt.ledger)
         self._verify(site, receipt.signature, MASKED, *fields)
         if words_digest(masked.words) != receipt.digest:
             raise ProtocolError("forged", f"{site} signed another vector than it sent")
+        self._heads.note(site, self._roster.public(site), receipt.head, receipt.ledger)
         state.words += masked.words
         state.receipts[state.positions[site]] = receipt
 

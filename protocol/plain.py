@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sealora.protocol import messages
+from sealora.protocol.attempts import NO_RECORDS, Head
 from sealora.protocol.codec import Words
 from sealora.protocol.errors import AttemptFailed, ProtocolError
 from sealora.protocol.long_fields import Bytes
@@ -18,8 +19,8 @@ class PlainSiteHalf:
     def __init__(self, opening: messages.Open) -> None:
         self._header_hash = hashlib.sha256(opening.header).digest()
 
-    def start(self, words: Words) -> bytes:
-        """The contribution: the header's hash and the words."""
+    def start(self, words: Words, ledger: Head = NO_RECORDS) -> bytes:
+        """The contribution: the header's hash and the words. Nothing is signed, so `ledger` stays here."""
         return messages.contribution(self._header_hash, words)
 
     def receive(self, message: bytes) -> bytes:

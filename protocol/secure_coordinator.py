@@ -14,6 +14,7 @@ from sealora.protocol.attempts import Closure
 from sealora.protocol.coordinator_state import ADVERTISE, CHECK, MASK, PHASES, SHARE, UNMASK, CoordinatorState
 from sealora.protocol.errors import AttemptFailed, AttemptPending, ProtocolError
 from sealora.protocol.graph import shape
+from sealora.protocol.heads import HeadBook
 from sealora.protocol.intake import Intake
 from sealora.protocol.long_fields import Bytes
 from sealora.protocol.masks import apply_masks
@@ -32,7 +33,8 @@ class SecureCoordinatorHalf:
     """Implements `session.CoordinatorHalf`.
 
     Parameters: the header's bytes as they travel; the roster in force; `closures` gathered in
-    earlier attempts; `save` gets the state at the end of each phase; `threads` for unmasking.
+    earlier attempts; `save` gets the state at the end of each phase; `threads` for unmasking; `heads` is
+    what the sites signed in the sessions before.
     """
 
     def __init__(
@@ -42,23 +44,29 @@ class SecureCoordinatorHalf:
         closures: Iterable[Closure] = (),
         save: Callable[[bytes], None] | None = None,
         threads: int = 1,
+        heads: HeadBook | None = None,
     ) -> None:
         self._state = CoordinatorState.begin(header)
         self._state.closures.update(
             {(kept.session, kept.public): kept for kept in closures if kept.session in self.header.abandoned}
         )
-        self._intake = Intake(self._state, roster)
+        self._intake = Intake(self._state, roster, heads if heads is not None else HeadBook())
         self._save = save
         self._threads = threads
 
     @staticmethod
     def from_bytes(
-        raw: bytes, roster: Roster, save: Callable[[bytes], None] | None = None, threads: int = 1
+        raw: bytes,
+        roster: Roster,
+        save: Callable[[bytes], None] | None = None,
+        threads: int = 1,
+        heads: HeadBook | None = None,
     ) -> "SecureCoordinatorHalf":
         """The half whose state was saved. Raises ProtocolError("malformed") for other bytes."""
         state = CoordinatorState.parse(raw)
         half = SecureCoordinatorHalf(state.header, roster, save=save, threads=threads)
-        half._state, half._intake = state, Intake(state, roster)
+        half._state = state
+        half._intake = Intake(state, roster, heads if heads is not None else HeadBook())
         return half
 
     def to_bytes(self) -> bytes:

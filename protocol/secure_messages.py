@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError, Message
 
 from sealora.protocol import long_fields
 from sealora.protocol import secure_messages_pb2 as wire
-from sealora.protocol.attempts import Closure, Head
+from sealora.protocol.attempts import NO_RECORDS, Closure, Head
 from sealora.protocol.codec import Words
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.keys import KEY_BYTES, SIGNATURE_BYTES, TAG_BYTES
@@ -159,25 +159,31 @@ class Deliveries:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a site signs of its masked vector: the words' SHA-256 and the head of its attempt log."""
+    """What a site signs of its masked vector: the words' SHA-256, and the heads of its log and ledger."""
 
     digest: bytes
     head: Head
     signature: bytes
+    ledger: Head = NO_RECORDS
 
     def to_wire(self) -> wire.Receipt:
         """The protobuf message."""
         return wire.Receipt(
-            digest=self.digest, head_count=self.head.count, head=self.head.digest, signature=self.signature
+            digest=self.digest,
+            head_count=self.head.count,
+            head=self.head.digest,
+            signature=self.signature,
+            ledger_count=self.ledger.count,
+            ledger=self.ledger.digest,
         )
 
     @staticmethod
     def from_wire(message: wire.Receipt) -> "Receipt":
         """Raises ProtocolError outside the bounds."""
         _require_length(message.signature, SIGNATURE_BYTES)
-        return Receipt(
-            _hash(message.digest), Head(message.head_count, _hash(message.head)), message.signature
-        )
+        head = Head(message.head_count, _hash(message.head))
+        ledger = Head(message.ledger_count, _hash(message.ledger))
+        return Receipt(_hash(message.digest), head, message.signature, ledger)
 
 
 @dataclass(frozen=True)

@@ -103,16 +103,20 @@ class Deliveries(_message.Message):
     def __init__(self, session: _Optional[bytes] = ..., sharers: _Optional[_Iterable[int]] = ..., sealed: _Optional[bytes] = ...) -> None: ...
 
 class Receipt(_message.Message):
-    __slots__ = ("digest", "head_count", "head", "signature")
+    __slots__ = ("digest", "head_count", "head", "signature", "ledger_count", "ledger")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     HEAD_COUNT_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_FIELD_NUMBER: _ClassVar[int]
     digest: bytes
     head_count: int
     head: bytes
     signature: bytes
-    def __init__(self, digest: _Optional[bytes] = ..., head_count: _Optional[int] = ..., head: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+    ledger_count: int
+    ledger: bytes
+    def __init__(self, digest: _Optional[bytes] = ..., head_count: _Optional[int] = ..., head: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., ledger_count: _Optional[int] = ..., ledger: _Optional[bytes] = ...) -> None: ...
 
 class Masked(_message.Message):
     __slots__ = ("session", "words", "receipt")

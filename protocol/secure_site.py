@@ -34,7 +34,14 @@ from sealora.protocol.agreement import (
     statement,
     words_digest,
 )
-from sealora.protocol.attempts import CLOSED, AttemptLog, Contribution, require_closed
+from sealora.protocol.attempts import (
+    CLOSED,
+    NO_RECORDS,
+    AttemptLog,
+    Contribution,
+    Head,
+    require_closed,
+)
 from sealora.protocol.codec import Words
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.keys import ExchangeKey, seal, unseal
@@ -101,6 +108,7 @@ class SecureSiteHalf:
     _sharers: tuple[int, ...]
     _survivors: tuple[int, ...]
     _statement: bytes
+    _ledger: Head
 
     def __init__(self, opening: Open, membership: Membership, log: AttemptLog, threads: int = 1) -> None:
         """Check the opening and write the attempt on the log. Raises Aborted."""
@@ -115,10 +123,11 @@ class SecureSiteHalf:
         with self._guard():
             self.header = admission.admit(opening, membership, log)
 
-    def start(self, words: Words) -> bytes:
+    def start(self, words: Words, ledger: Head = NO_RECORDS) -> bytes:
         """R0: advertise fresh keys, and close the sessions that the header abandons.
 
-        Parameters: uint64 words of shape (header.words,), copied. Raises Aborted.
+        Parameters: uint64 words of shape (header.words,), copied; the head of the site's ledger, once
+        the words are paid for. Raises Aborted.
         """
         with self._guard():
             if self._started:
@@ -126,7 +135,7 @@ class SecureSiteHalf:
             if words.shape != (self.header.words,) or words.dtype != np.uint64:
                 raise ProtocolError("wrong_dimension", "the payload is not of the header's dimension")
             self._started = True
-            self._words = words.copy()
+            self._words, self._ledger = words.copy(), ledger
             self._share_key, self._mask_key = ExchangeKey.generate(), ExchangeKey.generate()
             self._awaits = Adverts
             return secure_messages.reply(self._advertise())
@@ -237,8 +246,8 @@ class SecureSiteHalf:
         apply_masks(words, add, subtract, self._threads)
         self._drop("_words", "_seed", "_mask_key", "_share_key", "_agreed", "_pair_keys")
         digest, head = words_digest(words), self._log.head
-        fields = receipt_fields(agreement.name, self._sharers, digest, head)
-        receipt = Receipt(digest, head, self._membership.sign(MASKED, *fields))
+        fields = receipt_fields(agreement.name, self._sharers, digest, head, self._ledger)
+        receipt = Receipt(digest, head, self._membership.sign(MASKED, *fields), self._ledger)
         return Masked(agreement.name, words, receipt)
 
     def _take(self, peers: tuple[int, ...], sealed: bytes) -> None:

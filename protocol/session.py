@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from sealora.protocol.attempts import NO_RECORDS, Head
 from sealora.protocol.codec import Words
 from sealora.protocol.long_fields import Bytes
 from sealora.protocol.messages import Header
@@ -32,8 +33,11 @@ class Sum:
 class SiteHalf(Protocol):
     """A site's half of one attempt. Every method raises ProtocolError and is dead afterwards."""
 
-    def start(self, words: Words) -> bytes:
-        """Enter the attempt with an encoded payload; returns the reply to the opening."""
+    def start(self, words: Words, ledger: Head = NO_RECORDS) -> bytes:
+        """Enter the attempt with an encoded payload; returns the reply to the opening.
+
+        `ledger` is the head of the site's privacy ledger, which a secure session signs.
+        """
 
     def receive(self, message: bytes) -> bytes:
         """Answer a later message of the coordinator's half."""

@@ -87,7 +87,7 @@ def check_survivors(survivors: Sequence[int], own: int, sharers: Sequence[int]) 
 def check_receipts(receipts: Mapping[int, Receipt], sharers: Sequence[int], view: "View") -> None:
     """ "forged": each survivor signed its vector with the U2 of *this* site."""
     for position, receipt in receipts.items():
-        fields = receipt_fields(view.agreement.name, sharers, receipt.digest, receipt.head)
+        fields = receipt_fields(view.agreement.name, sharers, receipt.digest, receipt.head, receipt.ledger)
         view.verify(position, receipt.signature, MASKED, *fields)
 
 

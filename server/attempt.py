@@ -31,6 +31,8 @@ class Attempt:
     transcript: str = ""
     out_of_budget: set[str] = field(default_factory=set)
     """Sites that refused because their privacy budget does not pay for the attempt."""
+    restored: set[str] = field(default_factory=set)
+    """Sites whose log or ledger went back: they run on an old copy."""
     sums: Mapping[str, Values] = field(default_factory=dict, repr=False)
     """The decoded sum by segment, once there is one."""
 
@@ -88,4 +90,6 @@ class Attempt:
             session.receive(site, body)
             self.tell(SiteAnswered(self.round, phase, site, sent, len(reply)))
         except ProtocolError as error:
+            if error.failure == "restored":
+                self.restored.add(site)
             self.tell(SiteRefused(self.round, site, error.failure, error.message))

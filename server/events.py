@@ -58,7 +58,8 @@ class RoundRecord:
     """A finished round.
 
     `metrics` are those of the model that the round began with, on the contributors' test rows. With a
-    privacy guarantee they are of a public table or NaN, `train_loss` is NaN and `clipped` None.
+    privacy guarantee they are of a public table, or noised and of the contributors' training rows, or NaN;
+    `train_loss` is NaN and `clipped` None.
     `seconds` maps phase names to seconds of wall-clock time; bytes are counted, both ways.
     """
 
@@ -76,6 +77,8 @@ class RoundRecord:
     """What the session hid from whom."""
     transcript: str = ""
     """Hex of what a secure session agreed on; empty in a plain one."""
+    noised: bool = False
+    """Whether `metrics` are of training rows, with noise."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,10 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class BudgetSpent:
-    """The sites' privacy budgets do not pay for this round: the run ends with the model before it."""
+    """The sites' privacy budgets do not pay for this round: the run ends with the model before it.
+
+    The round after the plan's last is the release of the final model's metrics.
+    """
 
     round: int
     sites: tuple[str, ...]
@@ -107,7 +113,8 @@ class RoundDone:
 class Evaluated:
     """The final model's metrics, from the sum over the contributors' test rows.
 
-    With a privacy guarantee nobody contributes: they are of a public table, or NaN.
+    With a privacy guarantee they are noised and of the training rows; or nobody contributes, and they are
+    of a public table, or NaN.
     """
 
     metrics: Mapping[str, float]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sealora.models.adapter import Adapter, AdapterLayout, Tensors, pack
 from sealora.models.task import LOSS_UNITS, Counts, Metrics
 from sealora.plan import payload as names
-from sealora.plan.payload import payload_layout, weight_units
+from sealora.plan.payload import metric_sums, payload_layout, weight_units
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.errors import AttemptFailed, BudgetError, RunError, UsageError
 from sealora.protocol.fleet import Fleet
@@ -106,6 +106,8 @@ class Coordinator:
                 self._excluded |= failure.culprits
                 self._tell(AttemptLost(number, count, failure.message))
                 self._require_budget(attempt, header)
+            finally:
+                self._excluded |= attempt.restored
         raise RunError(
             f"round {number} found no quorum in {self.plan.rounds.attempts} attempts.",
             "The rounds before are kept: mend the sites and resume.",
@@ -163,22 +165,43 @@ class Coordinator:
             contributors=total.contributors,
             train_loss=float("nan") if private else _train_loss(sums),
             clipped=None if private else int(sums[names.CLIPPED][0]),
-            metrics=self.task.metrics(self._public_sums(checkpoint) if private else _metric_sums(sums)),
+            metrics=self.task.metrics(
+                self._metric_sums(sums, total) if self._measured else self._public_sums(checkpoint)
+            ),
             bytes_down=attempt.bytes_down,
             bytes_up=attempt.bytes_up,
             seconds={**attempt.seconds, "step": step_seconds},
             guarantee=self.sessions.guarantee,
             transcript=attempt.transcript,
+            noised=private and self._measured,
         )
 
+    @property
+    def _measured(self) -> bool:
+        """Whether the sites measure the model, exactly or with noise."""
+        return not self.plan.privacy.private or self.plan.privacy.metrics == "noised"
+
     def _evaluate(self, checkpoint: Checkpoint) -> Evaluated:
-        if self.plan.privacy.private:
+        """The final model's metrics. Noised ones are released once: a restart finds them in the store."""
+        if not self._measured:
             sums = self._public_sums(checkpoint)
             tables = self.task.tables(sums) if self.measure_public is not None else {}
             return Evaluated(self.task.metrics(sums), tables, ())
-        attempt, total = self._attempt(checkpoint, self.plan.rounds.count + 1, Work.EVALUATE)
-        sums = _metric_sums(attempt.sums)
-        return Evaluated(self.task.metrics(sums), self.task.tables(sums), total.contributors)
+        kept = self.store.evaluation(checkpoint.round) if self.plan.privacy.private else None
+        if kept is not None:
+            return kept
+        try:
+            attempt, total = self._attempt(checkpoint, self.plan.rounds.count + 1, Work.EVALUATE)
+        except BudgetError:
+            return Evaluated(self.task.metrics(self._public_sums(checkpoint)), {}, ())
+        sums = self._metric_sums(attempt.sums, total)
+        evaluated = Evaluated(self.task.metrics(sums), self.task.tables(sums), total.contributors)
+        if self.plan.privacy.private:
+            self.store.save_evaluation(checkpoint.round, evaluated)
+        return evaluated
+
+    def _metric_sums(self, sums: Sums, total: Sum) -> Sums:
+        return metric_sums(self.plan, self.task, sums, len(total.contributors))
 
     def _public_sums(self, checkpoint: Checkpoint) -> Sums:
         """The model's sum vector on the public table; zeros, whose metrics are NaN, if there is none."""
@@ -203,10 +226,6 @@ class Coordinator:
     def _tell(self, event: Event) -> None:
         for observer in self.observers:
             observer.notify(event)
-
-
-def _metric_sums(sums: Sums) -> Sums:
-    return {name.removeprefix(names.METRIC): sums[name] for name in sums if name.startswith(names.METRIC)}
 
 
 def _train_loss(sums: Sums) -> float:

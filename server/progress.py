@@ -103,7 +103,8 @@ class ProgressBar:
             figures = f"training loss {record.train_loss:.3f}  "
         before = record.metrics.get(self._headline, float("nan"))
         if not math.isnan(before) or record.clipped is not None:
-            figures += f"{self._headline} before it {before:.3f}  "
+            kind = "noised " if record.noised else ""
+            figures += f"{kind}{self._headline} before it {before:.3f}  "
         self._progress.update(self._run, completed=record.round * self._sites, note=figures.split("  ")[0])
         self._progress.console.print(
             f"Round {record.round}/{self._rounds}  {len(record.contributors)}/{len(record.cohort)} sites  "

@@ -12,14 +12,15 @@ class Recorder:
     history: tuple[RoundRecord, ...] = ()
     stopped: str | None = None
     """Why the run ended before its last round."""
+    _rounds: int = 0
 
     def notify(self, event: Event) -> None:
         """Take note of rounds, and of an end before the last."""
         if isinstance(event, RunStarted):
-            self.history = event.history
+            self.history, self._rounds = event.history, event.rounds
         elif isinstance(event, RoundDone):
             self.history = (*self.history, event.record)
-        elif isinstance(event, BudgetSpent):
+        elif isinstance(event, BudgetSpent) and event.round <= self._rounds:
             self.stopped = (
                 f"The privacy budgets of {len(event.sites)} sites do not pay for round {event.round}: the "
                 f"model is that of round {event.round - 1}. What is spent does not come back."

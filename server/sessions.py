@@ -11,6 +11,7 @@ from typing import Protocol
 from sealora.protocol.agreement import sign_header
 from sealora.protocol.coordinator_state import CoordinatorState
 from sealora.protocol.errors import ProtocolError, RunError, UsageError
+from sealora.protocol.heads import HeadBook
 from sealora.protocol.keys import IdentityKey
 from sealora.protocol.messages import Header, Work
 from sealora.protocol.plain import PlainCoordinatorHalf
@@ -97,7 +98,7 @@ class SecureSessions:
     A session in which masked updates may have left, but that yielded no sum, is abandoned by the
     next attempt on the same model; the closures gathered meanwhile go along (SPEC.md, retry). `rosters`
     gives the roster in force and is asked before each attempt, so that members come and go without a pause.
-    Unmasking uses `threads`.
+    Unmasking uses `threads`; `heads` is what the sites signed of their logs and ledgers before.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class SecureSessions:
         settings: SecureAggregationSettings,
         threads: int = 1,
         file: SessionFile | None = None,
+        heads: HeadBook | None = None,
     ) -> None:
         """Raises UsageError if the file was damaged."""
         self._identity = identity
@@ -115,6 +117,7 @@ class SecureSessions:
         self._settings = settings
         self._threads = threads
         self._file = file
+        self._heads = heads if heads is not None else HeadBook()
         self._last: SecureCoordinatorHalf | None = None
         self._kept: bytes | None = None
         if file is not None:
@@ -125,7 +128,9 @@ class SecureSessions:
         if state is None:
             return
         try:
-            self._last = SecureCoordinatorHalf.from_bytes(state, self._roster, file.save, self._threads)
+            self._last = SecureCoordinatorHalf.from_bytes(
+                state, self._roster, file.save, self._threads, heads=self._heads
+            )
             self._kept = CoordinatorState.parse(state).header
         except ProtocolError:
             raise UsageError(
@@ -182,7 +187,9 @@ class SecureSessions:
         before = self._before(parsed)
         closures = before.closures if before is not None else ()
         save = self._file.save if self._file is not None else None
-        self._last = SecureCoordinatorHalf(header, self._roster, closures, save, self._threads)
+        self._last = SecureCoordinatorHalf(
+            header, self._roster, closures, save, self._threads, heads=self._heads
+        )
         if save is not None:
             save(self._last.to_bytes())
         return self._last

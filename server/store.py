@@ -10,7 +10,7 @@ from typing import Any
 from sealora.models.adapter import pack, unpack
 from sealora.plan.durable import write_durably
 from sealora.protocol.errors import UsageError
-from sealora.server.events import RoundRecord
+from sealora.server.events import Evaluated, RoundRecord
 from sealora.strategies.strategy import State
 
 FORMAT = 1
@@ -70,6 +70,24 @@ class CheckpointStore:
         for old in self._folder.glob("round-*.safetensors"):
             if old.name != name:
                 old.unlink()
+
+    def save_evaluation(self, round_number: int, evaluated: Evaluated) -> None:
+        """Keep what was measured on the model after that round, where measuring again would cost privacy."""
+        content = {"round": round_number, **asdict(evaluated)}
+        write_durably(self._folder / "evaluation.json", json.dumps(content).encode())
+
+    def evaluation(self, round_number: int) -> Evaluated | None:
+        """What was measured on the model after that round, if it was kept. Raises UsageError if damaged."""
+        path = self._folder / "evaluation.json"
+        if not path.exists():
+            return None
+        try:
+            content = json.loads(path.read_text())
+            if content.pop("round") != round_number:
+                return None
+            return Evaluated(**{**content, "contributors": tuple(content["contributors"])})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise UsageError(f"{path} cannot be read.", "Start again in a new folder.") from None
 
     def open_attempt(self, round_number: int) -> int:
         """The number of a fresh attempt of that round, from 1; on disk before this returns.

@@ -9,13 +9,12 @@ from rich.console import Console
 from sealora.plan.loader import Plan
 from sealora.plan.privacy_forecast import plan_schedule
 from sealora.privacy.calibration import affordable_rounds
-from sealora.privacy.ledger import read_charges
 from sealora.protocol.errors import UsageError
+from sealora.simulation.account import Spending, ledgers_of, run_id
 from sealora.simulation.audit_canaries import audit_canaries
 from sealora.simulation.audit_inversion import audit_inversion
 from sealora.simulation.audit_membership import audit_membership
 from sealora.simulation.audit_report import ATTACKS, Attack, AuditReport, Finding, Inapplicable
-from sealora.simulation.privacy import account, ledger_path
 from sealora.simulation.run_folder import RunFolder
 
 Tell = Callable[[str], None]
@@ -122,14 +121,13 @@ SUBJECTS: dict[Attack, str] = {
 
 
 def _spent(folder: RunFolder, plan: Plan) -> Claim:
-    result = folder.result
-    ledgers, sites = folder.state / "ledgers", sorted(result["sites"])
-    spent = account(plan, ledgers, sites)
-    reported = (result.get("privacy") or {}).get("epsilon", math.nan)
-    if spent is None or not math.isclose(spent["epsilon"], reported):
+    reported = folder.result.get("privacy") or {}
+    sites: dict[str, float] = reported.get("sites", {})
+    ledgers = ledgers_of(plan, folder.state)
+    spending = Spending.read(plan_schedule(plan), ledgers, sorted(sites), run_id(folder.state))
+    found = {site: spending.epsilon(events) for site, events in spending.this_run.items()}
+    if not sites or any(not math.isclose(found[site], epsilon) for site, epsilon in sites.items()):
         raise UsageError(
             f"the ledgers in {ledgers} are not those that result.json reports on.", "Restore the run folder."
         )
-    paths = [ledger_path(ledgers, site) for site in sites]
-    charges = [len(read_charges(path)) if path.exists() else 0 for path in paths]
-    return Claim(spent["epsilon"], max(charges, default=0))
+    return Claim(reported["epsilon"], max(map(len, spending.this_run.values())))

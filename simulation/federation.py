@@ -7,7 +7,6 @@ from pathlib import Path
 from peft import PeftModel
 
 from sealora.client.memory import SiteMemory
-from sealora.client.purse import Purse
 from sealora.client.site import Contract, Site
 from sealora.client.torch_trainer import TorchTrainer
 from sealora.models.adapter import Adapter, Tensors
@@ -17,15 +16,14 @@ from sealora.models.site_data import SiteData, prepare
 from sealora.models.table import draw_rows, read_table
 from sealora.models.task import Counts, Example, Task, load_task
 from sealora.plan.loader import Plan
-from sealora.plan.privacy_forecast import plan_schedule
 from sealora.plan.workers import simulated_workers
 from sealora.protocol.errors import PlanError
 from sealora.server.sessions import Sessions
+from sealora.simulation.groups import deal, shared_by
 from sealora.simulation.identities import make_identities
-from sealora.simulation.partition import partition
 from sealora.simulation.privacy import (
     all_to_training,
-    ledger_path,
+    make_purses,
     private_trainers,
     public_examples,
 )
@@ -50,6 +48,8 @@ class Federation:
     initial: Adapter
     ledgers: Path
     """Folder of the sites' privacy ledgers."""
+    shared_groups: set[frozenset[str]]
+    """Sets of sites that hold rows of one group, where the plan protects groups."""
     measure_public: Callable[[Tensors], Mapping[str, Counts]] | None
     """The sum vector of a model on the public hold-out; None if the plan names none."""
 
@@ -65,16 +65,17 @@ class Federation:
 
 
 def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: None) -> Federation:
-    """Load the model once, deal the data to sites and make them. Raises UsageError for what is unusable.
+    """Load the model once, deal the data to sites and make them.
 
-    `state` is the folder of the sites' memories and ledgers. `tell` is given a short sentence before
-    each step that takes time.
+    `state` is the folder of the sites' memories, and of their ledgers unless the plan names another.
+    `tell` is given a short sentence before each step that takes time. Raises UsageError for what is
+    unusable, RefusedError for ledgers that cannot pay for these data.
     """
     task = load_task(plan.task)
     strategy = load_strategy(plan.strategy)
     tell("Reading the data")
     table = draw_rows(read_table(plan.data), plan.data.rows, plan.seed)
-    shares = partition(table, plan.simulation, plan.data.label_column, plan.seed)
+    shares = deal(table, plan.data, plan.simulation, plan.seed)
     if plan.cohort.size > len(shares):
         raise PlanError(
             f"cohort.size is {plan.cohort.size}, but only {len(shares)} sites are simulated.",
@@ -91,8 +92,10 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
     trainer = TrainerPool(single, workers, private_trainers(plan, task, base) if private else None)
     contract = Contract(plan, bytes.fromhex(plan.hash), task, strategy)
     tell(f"Preparing the data of {len(shares)} sites")
-    identities = make_identities(list(shares), plan.secure_aggregation)
-    ledgers = state / "ledgers"
+    identities = make_identities(list(shares), plan.secure_aggregation, state / "heads.jsonl")
+    ledgers = Path(plan.simulation.ledgers).expanduser() if plan.simulation.ledgers else state / "ledgers"
+    shared = shared_by(table, plan.data.group_column, shares) if plan.data.group_column else set()
+    purses = make_purses(plan, ledgers, {name: table.select(rows) for name, rows in shares.items()})
 
     def data_of(name: str) -> SiteData:
         data = prepare(table.select(shares[name]), task, base.tokenizer, plan.data, plan.seed, name)
@@ -106,7 +109,7 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
             data=data_of(name),
             memory=SiteMemory(state / "sites" / name),
             new_session=identities.sites[name],
-            purse=Purse(ledger_path(ledgers, name), name, plan_schedule(plan)) if private else None,
+            purse=purses.get(name),
         )
         for name in shares
     }
@@ -122,6 +125,7 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
         sessions=identities.coordinator,
         initial=initial,
         ledgers=ledgers,
+        shared_groups=shared,
         measure_public=_measure_public(plan, task, base, trainer),
     )
 

@@ -15,9 +15,9 @@ from rich.text import Text
 from sealora.models.adapter import Adapter
 from sealora.server.events import Evaluated, RoundRecord
 from sealora.server.metrics_log import finite
+from sealora.simulation.account import account
 from sealora.simulation.compare import Comparison
 from sealora.simulation.federation import Federation
-from sealora.simulation.privacy import account
 from sealora.simulation.split_picture import names_as_they_are
 
 FORMAT = 1
@@ -30,8 +30,9 @@ def build_result(
     evaluated: Evaluated,
     comparison: Comparison | None,
     versions: Mapping[str, str],
+    run: str,
 ) -> dict[str, Any]:
-    """The content of result.json; every figure was counted or measured in this run."""
+    """The content of result.json; every figure was counted or measured in this run, whose id is `run`."""
     plan = federation.plan
     answers = sum(len(record.contributors) for record in history)
     result = {
@@ -44,7 +45,7 @@ def build_result(
         "strategy": plan.strategy.name,
         "secure_aggregation": plan.secure_aggregation.enabled,
         "guarantee": history[-1].guarantee if history else "",
-        "privacy": account(plan, federation.ledgers, sorted(federation.sites)),
+        "privacy": account(federation, run),
         "headline": federation.task.headline,
         "parameters": adapter.layout.parameters,
         "metrics": evaluated.metrics,
@@ -78,7 +79,9 @@ def peak_rss() -> int:
 def final_table(result: Mapping[str, Any]) -> Group:
     """What a person wants to know at the end."""
     headline = result["headline"]
-    title = Text(f"Result of {result['name']}", style="table.title")  # a name is no markup
+    kind = _kind(result)
+    about = f" (metrics {kind})" if kind else ""
+    title = Text(f"Result of {result['name']}{about}", style="table.title")  # a name is no markup
     table = Table(title=title, title_justify="left", caption_justify="left")
     for column in ("model", headline, "macro F1", "AUROC", "loss"):
         table.add_column(column, justify="left" if column == "model" else "right")
@@ -100,8 +103,22 @@ def _privacy(result: Mapping[str, Any]) -> list[str]:
     metrics = {
         "withheld": "Metrics on the sites' rows would be releases: they are withheld.",
         "public": "Metrics are those of the public hold-out.",
+        "noised": "Metrics are noised, and of the rows that were trained on, as none are held out: expect "
+        "less on other rows.",
     }
-    return [privacy["statement"], metrics[privacy["metrics"]], *filter(None, [result.get("stopped")])]
+    spent = f"This run: ε = {privacy['epsilon']:.4g}."
+    if privacy.get("runs", 1) > 1:
+        spent += f" All {privacy['runs']} runs on these ledgers: ε = {privacy['epsilon_all_runs']:.4g}."
+    lines = [privacy["statement"], spent, metrics[privacy["metrics"]]]
+    if privacy["metrics"] == "noised" and all(value is None for value in result["metrics"].values()):
+        lines.append("The budgets do not pay for those of the final model.")
+    return [*lines, *filter(None, [result.get("stopped")])]
+
+
+def _kind(result: Mapping[str, Any]) -> str:
+    """What kind of metrics a private run shows: "withheld", "public" or "noised"; empty for exact ones."""
+    privacy = result.get("privacy")  # results of earlier versions have none
+    return "" if privacy is None else str(privacy["metrics"])
 
 
 def _guarantee(result: Mapping[str, Any]) -> Text:
@@ -147,7 +164,9 @@ def _learning_curve(result: Mapping[str, Any]) -> Figure:
         axes.axhline(
             result["comparison"]["pooled"][headline], color="#2a7d3c", linestyle=":", label="all data pooled"
         )
-    axes.set(xlabel="round", ylabel=f"{headline} on all sites' test rows", title=result["name"])
+    rows = {"public": "the public hold-out", "noised": "training rows, noised"}
+    where = rows.get(_kind(result), "all sites' test rows")
+    axes.set(xlabel="round", ylabel=f"{headline} on {where}", title=result["name"])
     axes.set_xticks(range(0, len(curve), max(1, len(curve) // 10)))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
@@ -189,7 +208,7 @@ def _site(federation: Federation, name: str, evaluated: bool) -> dict[str, Any]:
     return {
         "train_rows": len(site.data.train),
         "test_rows": len(site.data.test),
-        "metrics": federation.task.metrics(sums) if evaluated else None,
+        "metrics": federation.task.metrics(sums) if evaluated and sums else None,
         "cleaning": site.data.report.to_dict(),
     }
 

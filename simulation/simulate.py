@@ -23,6 +23,7 @@ from sealora.server.progress import ProgressBar
 from sealora.server.recorder import Recorder
 from sealora.server.store import CheckpointStore
 from sealora.server.tensorboard import TensorBoardLog
+from sealora.simulation.account import run_id
 from sealora.simulation.compare import Comparison, compare
 from sealora.simulation.faults import Faults
 from sealora.simulation.federation import Federation, assemble
@@ -67,7 +68,9 @@ def simulate(
         adapter, evaluated = coordinator.run()
     lora.save(adapter, federation.model, folder.adapter)
     comparison = _compare(federation, folder, console) if with_comparison else None
-    result = build_result(federation, adapter, recorder.history, evaluated, comparison, known)
+    result = build_result(
+        federation, adapter, recorder.history, evaluated, comparison, known, run_id(folder.state)
+    )
     result["stopped"] = recorder.stopped
     save_learning_curve(folder.path / "learning_curve.png", result)
     folder.write_json("result.json", result)

@@ -9,7 +9,7 @@ mean of the targets, and FedAvg approaches it.
 Building it again on the same folder is what restarting all processes is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sealora.client.memory import SiteMemory
+from sealora.client.purse import Purse
 from sealora.client.site import Contract, SessionFactory, Site
 from sealora.client.trainer import Trained
 from sealora.models.adapter import Adapter, AdapterLayout, Array, Tensors, TensorSpec
 from sealora.models.settings import ModelSettings, TaskSettings
 from sealora.models.task import LOSS_UNITS, Counts, Example, SumSpec
 from sealora.plan import contract as contracts
+from sealora.plan.privacy_forecast import plan_schedule
 from sealora.plan.settings import PlanSettings
+from sealora.privacy.events import Budget
 from sealora.protocol.keystream import Keystream, derive_key
 from sealora.protocol.plain import PlainSiteHalf
 from sealora.protocol.session import CoordinatorHalf
@@ -51,6 +54,7 @@ LAYOUT = AdapterLayout(
 """One LoRA pair and a head: 30 values."""
 MAX_ROWS = 2**16
 MAX_DISTANCE = 2**10
+MAX_NOISED = 2**2
 
 
 class ToyMetrics:
@@ -60,12 +64,15 @@ class ToyMetrics:
 
     def sums(self) -> tuple[SumSpec, ...]:
         """Distance times rows, in units of 1/65536, and rows."""
-        return (SumSpec("loss", 1, MAX_ROWS * MAX_DISTANCE * LOSS_UNITS), SumSpec("rows", 1, MAX_ROWS))
+        return (
+            SumSpec("loss", 1, MAX_ROWS * MAX_DISTANCE * LOSS_UNITS, MAX_NOISED * LOSS_UNITS),
+            SumSpec("rows", 1, MAX_ROWS, 1),
+        )
 
     def metrics(self, sums: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
         """ "loss": mean squared distance; "nearness": 1 / (1 + loss). NaN if no row was counted."""
         rows = float(sums["rows"][0])
-        loss = float(sums["loss"][0]) / LOSS_UNITS / rows if rows else float("nan")
+        loss = max(0.0, float(sums["loss"][0])) / LOSS_UNITS / rows if rows > 0 else float("nan")
         return {"loss": loss, "nearness": 1 / (1 + loss)}
 
     def tables(self, sums: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
@@ -109,6 +116,11 @@ class ToyTrainer:
         """See Trainer."""
         loss = round(self._distance(tensors) * LOSS_UNITS) * len(examples)
         return {"loss": np.array([loss]), "rows": np.array([len(examples)])}
+
+    def rows(self, tensors: Tensors, examples: Sequence[Example]) -> Iterator[tuple[int, dict[str, Counts]]]:
+        """See Trainer."""
+        for row, example in enumerate(examples):
+            yield row, self.evaluate(tensors, [example])
 
     def _distance(self, tensors: Tensors) -> float:
         """Mean squared distance to the targets, at most `MAX_DISTANCE`, as a task's losses are bounded."""
@@ -168,7 +180,7 @@ def toy_federation(
     plan_hash = bytes.fromhex(contracts.sha256(contracts.canonical(contracts.contract(plan))))
     contract = Contract(plan, plan_hash, ToyMetrics(), strategy or FedAvg(plan.strategy))
     made = {f"site-{number}": number for number in range(1, sites + 1)}
-    identities = make_identities(list(made), plan.secure_aggregation)
+    identities = make_identities(list(made), plan.secure_aggregation, folder / "heads.jsonl")
     return ToyFederation(
         folder=folder,
         plan=plan,
@@ -199,7 +211,15 @@ def toy_site(
         data=SiteData([example] * (10 * size), [example] * size, report),
         memory=SiteMemory(folder / "sites" / name),
         new_session=new_session,
+        purse=toy_purse(folder, name, contract.plan) if contract.plan.privacy.private else None,
     )
+
+
+def toy_purse(folder: Path, name: str, plan: PlanSettings) -> Purse:
+    """A purse that pays what the plan says, though the toy's training has no noise in it."""
+    budgets, planned = plan.simulation.budgets, plan_schedule(plan)
+    budget = Budget(budgets.get(name, planned.budget.epsilon), planned.budget.delta)
+    return Purse(folder / "ledgers" / f"{name}.jsonl", name, planned, budget, name.encode())
 
 
 def tensors_of(name: str, scale: float = 1.0) -> dict[str, Array]:

@@ -44,6 +44,11 @@ class TrainerPool:
         with self._one() as trainer:
             return trainer.evaluate(tensors, examples)
 
+    def rows(self, tensors: Tensors, examples: Sequence[Example]) -> Iterator[tuple[int, dict[str, Counts]]]:
+        """See Trainer."""
+        with self._one() as trainer:
+            yield from trainer.rows(tensors, examples)
+
     def stop(self) -> None:
         """Make all calls end soon, with a RunError."""
         self._trainer.stop()

@@ -41,7 +41,32 @@ def test_show_adds_the_charges_up(command, run):
     expected = ACCOUNTANTS["pld"]("add-remove").epsilon([GaussianRelease(8.0)] * 2, 1e-5)
     assert row["epsilon"] == pytest.approx(expected)
     text = command("show", run / "state" / "ledgers" / "site-1.jsonl")[1]
-    assert text.startswith(f"site-1: ε = {expected:.4g} at δ = 1e-05, 2 charges, the last for round 2")
+    spent = f"site-1: ε = {expected:.4g} at δ = 1e-05 for each record, 2 charges, the last for round 2"
+    assert text.startswith(spent)
+
+
+def test_show_composes_all_runs_on_a_ledger(command, run):
+    pld = ACCOUNTANTS["pld"]("add-remove")
+    folder = run / "state" / "ledgers"
+    with Ledger(folder / "site-1.jsonl", "site-1", "record", pld) as ledger:
+        ledger.charge(ChargeKey("later", 1, 1), GaussianRelease(4.0), Budget(10, 1e-5))
+    # A folder of ledgers that outlive their runs is read as well.
+    (row,) = json.loads(command("show", folder, "--json")[1])
+    assert row["epsilon"] == pytest.approx(
+        pld.epsilon([GaussianRelease(8.0)] * 2 + [GaussianRelease(4.0)], 1e-5)
+    )
+    assert {run: own["charges"] for run, own in row["runs"].items()} == {"r": 2, "later": 1}
+    assert row["runs"]["later"]["epsilon"] == pytest.approx(pld.epsilon([GaussianRelease(4.0)], 1e-5))
+    assert row["epsilon"] < sum(own["epsilon"] for own in row["runs"].values())
+    text = command("show", folder)[1].splitlines()
+    assert len(text) == 3
+    assert text[2].startswith("  run later: ε = ")
+
+
+def test_verify_as_json(command, run):
+    (row,) = json.loads(command("verify", run, "--json")[1])
+    assert row["lines"] == 3
+    assert len(row["head"]) == 64
 
 
 def test_export_holds_every_charge(command, run):

@@ -51,6 +51,47 @@ DROPPED = {
 }
 
 
+def grouped(groups: list[Any], labels: list[str] | None = None) -> tuple[list[CleanRow], CleaningReport]:
+    texts = [f"fine {row}" for row in range(len(groups))]
+    columns = {"text": texts, "label": labels or ["positive"] * len(groups), "patient": groups}
+    task = Classification(TaskSettings(labels=LABELS, max_length=6))
+    return clean(datasets.Dataset.from_dict(columns), DataSettings(group_column="patient"), task, TOKENIZER)
+
+
+@pytest.mark.parametrize("missing", [None, "", " ", "nan", "NULL", "n/a"])
+def test_a_row_without_a_group_is_dropped_for_that_reason(missing: str | None) -> None:
+    rows, report = grouped(["p1", missing, "p2"])
+    assert [(row.index, row.group) for row in rows] == [(0, "p1"), (2, "p2")]
+    assert report.dropped == {"missing_group": 1}
+    assert "1 dropped: missing group (row 2)" in report.lines()
+
+
+def test_a_label_is_missed_before_a_group() -> None:
+    assert grouped([None, "p"], ["", "positive"])[1].dropped == {"missing_label": 1}
+
+
+@pytest.mark.parametrize(
+    ("groups", "names"),
+    [
+        (["7", " 7 ", "7.0", "-3.0"], ["7", "7", "7", "-3"]),
+        ([7.0, 8.0, NAN], ["7", "8"]),
+        ([7, 8, None], ["7", "8"]),
+        (["007", "7", "A.0", "a.0"], ["007", "7", "A.0", "a.0"]),
+    ],
+)
+def test_spellings_of_a_group(groups: list[Any], names: list[str]) -> None:
+    assert [row.group for row in grouped(groups)[0]] == names
+
+
+def test_a_table_without_groups_says_which_column_to_check() -> None:
+    with pytest.raises(DataError, match=r"missing group: 2.*data\.group_column and the table"):
+        grouped([None, ""])
+
+
+def test_without_a_group_column_no_row_has_one() -> None:
+    assert run([GOOD])[0][0].group == ""
+
+
 @pytest.mark.parametrize(
     ("reason", "row"), [(reason, row) for reason, rows in DROPPED.items() for row in rows]
 )

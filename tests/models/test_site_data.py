@@ -49,6 +49,21 @@ def test_every_row_is_on_one_side_in_the_tables_order() -> None:
     assert all(example.target == example.tokens[0] % 3 for example in data.train + data.test)
 
 
+def test_groups_are_numbered_by_their_first_rows() -> None:
+    table = datasets.Dataset.from_dict(
+        {"text": ["1", "2", "3", "4"], "label": list("aaaa"), "p": list("yxyz")}
+    )
+    task = Classification(TaskSettings(labels=LABELS))
+    data = prepare(table, task, TOKENIZER, DataSettings(group_column="p"), 0, "s")
+    assert {example.tokens[0]: example.group for example in data.train + data.test} == {
+        1: 0,
+        2: 1,
+        3: 0,
+        4: 2,
+    }
+    assert {example.group for example in run("ab" * 5).train} == {None}
+
+
 def test_the_split_keeps_the_mix_of_labels() -> None:
     data = run("a" * 50 + "b" * 30 + "c" * 20, test_fraction=0.3)
     assert Counter(example.target for example in data.test) == {0: 15, 1: 9, 2: 6}

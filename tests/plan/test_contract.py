@@ -19,7 +19,7 @@ from sealora.plan.writer import dumps
 FIXTURES = Path(__file__).parent / "fixtures"
 FULL = tomllib.loads((FIXTURES / "full.toml").read_text("utf-8"))
 NOT_SHARED = {("model", "device"), ("data", "rows"), ("data", "path"), ("data", "label_map")}
-NOT_SHARED |= {("privacy", "public_holdout")}
+NOT_SHARED |= {("privacy", "public_holdout"), ("data", "group_column")}
 NOT_SHARED |= {("data", key) for key in ("text_column", "label_column", "filter_column", "filter_value")}
 KEYS = [(name, key) for name, section in FULL.items() if isinstance(section, dict) for key in section]
 KEYS += [("", key) for key, value in FULL.items() if not isinstance(value, dict) and key != "schema"]
@@ -41,7 +41,7 @@ def another(section, key, value):
     if isinstance(value, list):
         return value[::-1]
     if isinstance(value, dict):
-        return {**value, "new": "x"}
+        return {**value, "new": next(iter(value.values()))}
     return value + {str: "x", int: 1, float: 1e-12}[type(value)]
 
 

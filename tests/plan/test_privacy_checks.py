@@ -25,7 +25,7 @@ BASE = Plan.from_text(PRIVATE)
 def test_a_sound_promise_has_no_warnings():
     assert BASE.warnings == ()
     assert BASE.privacy.private
-    assert BASE.privacy.nominal_rows == pytest.approx(320)
+    assert BASE.privacy.nominal_units == pytest.approx(320)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,15 @@ def test_a_sound_promise_has_no_warnings():
         ({"privacy": {"expected_batch": 0.0}}, "privacy.expected_batch", "publicly known"),
         ({"privacy": {"noise_multiplier": 1e-4}}, "privacy.noise_multiplier", "calibrated from the budget"),
         ({"privacy": {"metrics": "public"}}, "privacy.metrics", "Name one in public_holdout"),
+        ({"privacy": {"metrics": "noised", "metrics_noise": 1e-4}}, "privacy.metrics_noise", "calibrated"),
+        ({"data": {"group_column": "patient"}}, "data.group_column", 'Write unit = "group"'),
+        (
+            {"privacy": {"unit": "group"}, "data": {"path": "x.csv"}},
+            "privacy.unit",
+            "Name their column in data.group_column",
+        ),
+        ({"simulation": {"ledgers": "ledgers"}}, "simulation.ledgers", "begins with / or ~"),
+        ({"simulation": {"budgets": {"site-1": 0.0}}}, "simulation.budgets.site-1", "Use an ε from 1e-06"),
     ],
 )
 def test_broken_promises(change, key, words):
@@ -67,6 +76,13 @@ def test_broken_promises(change, key, words):
         ({"training": {"max_gradient_norm": 0.0}}, "training.max_gradient_norm", "clipping_norm decides"),
         ({"data": {"test_fraction": 0.1}}, "data.test_fraction", "all rows train"),
         ({"privacy": {"public_holdout": "x.csv"}}, "privacy.public_holdout", 'without metrics = "public"'),
+        ({"privacy": {"metrics_noise": 5.0}}, "privacy.metrics_noise", 'without metrics = "noised"'),
+        ({"privacy": {"records_per_unit": 5}}, "privacy.records_per_unit", 'without unit = "group"'),
+        (
+            {"privacy": {"unit": "group", "delta": 0.01}},
+            "privacy.delta",
+            "large for the 320 groups of a site",
+        ),
     ],
 )
 def test_doubtful_promises(change, key, words):
@@ -87,3 +103,28 @@ def test_any_microbatch_is_fine_where_batches_are_secret():
 def test_where_the_public_table_lies_is_not_hashed():
     public = BASE.replace(privacy={"metrics": "public", "public_holdout": "a.csv"})
     assert public.hash == public.replace(privacy={"public_holdout": "b.csv"}).hash != BASE.hash
+
+
+def test_metrics_are_noised_or_public_or_not_there():
+    """There is no way to write that they are exact."""
+    for metrics in ("exact", "plain", "local"):
+        with pytest.raises(PlanError, match="must be 'withheld', 'public' or 'noised'"):
+            BASE.replace(privacy={"metrics": metrics})
+
+
+def test_the_unit_is_part_of_the_contract_and_the_column_is_not():
+    patients = BASE.replace(privacy={"unit": "group"}, data={"group_column": "patient"})
+    assert patients.warnings == ()
+    assert patients.hash == patients.replace(data={"group_column": "Fall"}).hash != BASE.hash
+
+
+def test_without_masks_the_claim_still_holds_but_is_not_made_silently():
+    """Each site adds the noise that its own claim needs, so single updates may be seen."""
+    (line,) = BASE.replace(secure_aggregation={"enabled": False}).warnings
+    assert "the coordinator will see the update of every site" in line
+
+
+def test_budgets_and_ledgers_are_the_sites_business():
+    assert BASE.replace(simulation={"ledgers": "/x", "budgets": {"*": 2.0}}).hash == BASE.hash
+    lines = BASE.replace(privacy={"guarantee": "none"}, simulation={"ledgers": "/x"}).warnings
+    assert any(line.startswith("plan: simulation.ledgers: ") for line in lines)

@@ -34,6 +34,27 @@ def test_the_account_of_a_plan():
     assert "mostly noise" in found.verdict
 
 
+def test_drawn_cohorts_are_no_amplification():
+    """The coordinator knows whom it drew, so a site is accounted for as if it took part in every round."""
+    whole = privacy_forecast(PLAN, 100, 4)
+    drawn = privacy_forecast(PLAN.replace(cohort={"size": 8}, simulation={"sites": 100}), 100, 4)
+    assert drawn.epsilon_total == whole.epsilon_total
+    assert drawn.noise_multiplier == whole.noise_multiplier
+
+
+def test_noised_metrics_are_in_the_account():
+    found = privacy_forecast(PLAN.replace(privacy={"metrics": "noised", "metrics_noise": 10.0}), 100, 4)
+    assert found.metrics_noise == 10.0
+    assert found.epsilon_total > privacy_forecast(PLAN, 100, 4).epsilon_total
+    assert privacy_forecast(PLAN, 100, 4).metrics_noise is None
+
+
+def test_the_unit_is_told():
+    groups = PLAN.replace(privacy={"unit": "group"}, data={"group_column": "patient"})
+    assert privacy_forecast(groups, 100, 4).unit == "group"
+    assert privacy_forecast(groups, 100, 4).epsilon_total == privacy_forecast(PLAN, 100, 4).epsilon_total
+
+
 def test_a_budget_that_ends_early_is_told():
     found = privacy_forecast(PLAN.replace(privacy={"epsilon": 5.0}), 100, 4)
     assert 0 < found.affordable_rounds < 10

@@ -181,6 +181,11 @@ class TestRdpAccountant(AccountantConformance):
         assert caplog.records == []
 
 
+def test_every_accountant_conforms() -> None:
+    tested = {suite.accountant.name for suite in AccountantConformance.__subclasses__()}
+    assert tested == set(ACCOUNTANTS)
+
+
 INTEGER_ORDERS = tuple(map(float, range(2, 257)))
 
 

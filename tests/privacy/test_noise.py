@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from sealora.privacy.noise import BLOCK, GaussianNoise
 
@@ -36,6 +37,40 @@ def test_draws_have_the_distribution_of_a_standard_normal() -> None:
         (2, 0.9772499),
     ]:
         assert abs(np.searchsorted(draws, x) / COUNT - below) < 2.7 / COUNT**0.5
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("deviation", [1.0, 0.03, 40.0])
+def test_kolmogorov_smirnov(seed: int, deviation: float) -> None:
+    """Seeds are fixed, so the level is that of an unlucky seed: it never changes."""
+    draws = seeded(seed).float64(COUNT // 4, deviation)
+    assert stats.kstest(draws, "norm", args=(0, deviation)).pvalue > 1e-3
+    assert stats.kstest(draws, "norm", args=(0, 1.05 * deviation)).pvalue < 1e-3, "the test can fail"
+
+
+@pytest.mark.parametrize("seed", [4, 5, 6])
+def test_chi_square_over_bins_of_equal_chance(seed: int) -> None:
+    edges = stats.norm.ppf(np.linspace(0, 1, 201))
+    counts, _ = np.histogram(seeded(seed).float64(COUNT), edges)
+    assert stats.chisquare(counts).pvalue > 1e-3
+    assert stats.chisquare(np.histogram(seeded(seed).float64(COUNT) + 0.02, edges)[0]).pvalue < 1e-3
+
+
+def test_chi_square_of_neighbouring_pairs() -> None:
+    """Independence: the quartiles of one draw say nothing about those of the next."""
+    draws = seeded(10).float64(COUNT)
+    quartile = np.digitize(draws, stats.norm.ppf([0.25, 0.5, 0.75]))
+    for lag in (1, 2, BLOCK):
+        table = np.zeros((4, 4))
+        np.add.at(table, (quartile[:-lag], quartile[lag:]), 1)
+        assert stats.chi2_contingency(table).pvalue > 1e-3
+
+
+def test_the_tails_are_those_of_a_normal() -> None:
+    draws = np.abs(seeded(12).float64(10 * COUNT))
+    for x in (3.0, 4.0, 4.5):
+        beyond, expected = int((draws > x).sum()), 2 * stats.norm.sf(x) * draws.size
+        assert abs(beyond - expected) < 5 * expected**0.5 + 1
 
 
 def test_neighbouring_draws_and_the_two_halves_of_a_pair_are_uncorrelated() -> None:

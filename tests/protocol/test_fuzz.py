@@ -267,8 +267,8 @@ def signed_again(raw: bytes) -> bytes:
             about = answer.session, answer.commitment, answer.sealed
             return secure_messages.reply(replace(answer, signature=sign(SHARES, *about)))
         case secure_messages.Masked():
-            digest, head = words_digest(answer.words), answer.receipt.head
-            about = receipt_fields(answer.session, range(len(SITES)), digest, head)
+            digest, kept = words_digest(answer.words), answer.receipt
+            about = receipt_fields(answer.session, range(len(SITES)), digest, kept.head, kept.ledger)
             receipt = replace(answer.receipt, digest=digest, signature=sign(MASKED, *about))
             return secure_messages.reply(replace(answer, receipt=receipt))
         case secure_messages.Release():

@@ -30,6 +30,7 @@ FILES = {
     "run.json",
     "split.png",
     "state/attempt.json",
+    "state/heads.jsonl",
     "state/progress.json",
     "state/round-000003.safetensors",
 }

@@ -9,7 +9,7 @@ import pytest
 
 from sealora.protocol.admission import Floors, Membership
 from sealora.protocol.agreement import sign_header
-from sealora.protocol.attempts import AttemptLog
+from sealora.protocol.attempts import NO_RECORDS, AttemptLog, Head
 from sealora.protocol.keys import IdentityKey, verify
 from sealora.protocol.messages import Header, Open, Work, model_hash
 from sealora.protocol.roster import Roster, genesis
@@ -30,7 +30,7 @@ def identity(name: str) -> IdentityKey:
 
 @dataclass
 class Cohort:
-    """`log` and `half` by site; `sent` and `received` hold the last message of each site."""
+    """`logs`, `ledgers` (heads) and `halves` are by site."""
 
     names: tuple[str, ...]
     colluders: int = 0
@@ -38,6 +38,7 @@ class Cohort:
     words: int = 3
     floors: Floors = field(default_factory=Floors)
     logs: dict[str, AttemptLog] = field(default_factory=dict)
+    ledgers: dict[str, Head] = field(default_factory=dict)
     halves: dict[str, SecureSiteHalf] = field(default_factory=dict)
     aborts: dict[str, Aborted] = field(default_factory=dict)
 
@@ -103,7 +104,8 @@ class Cohort:
         """A site's answer, which is its signed reason where it aborts."""
         try:
             if isinstance(request, Open):
-                return self.half(name, request).start(self.payloads[name])
+                ledger = self.ledgers.get(name, NO_RECORDS)
+                return self.half(name, request).start(self.payloads[name], ledger)
             return self.halves[name].receive(request)
         except Aborted as aborted:
             self.aborts[name] = aborted

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sealora.protocol.attempts import Head
 from sealora.protocol.keys import ExchangeKey
 
 VECTOR = json.loads((Path(__file__).parent / "vectors" / "round.json").read_text("utf-8"))
@@ -35,6 +36,10 @@ def fixed_randomness(monkeypatch):
 
 def play(cohort):
     """Every message of the round, by phase and site, and the sum."""
+    cohort.ledgers = {
+        name: Head(number, hashlib.sha256(name.encode()).digest())
+        for number, name in enumerate(cohort.names, 5)
+    }
     opening = cohort.opening()
     coordinator = cohort.coordinator(opening)
     phases = []
