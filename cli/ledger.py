@@ -80,7 +80,7 @@ def _row(file: Path, charges: list[Charge], accountant: "Accountant", delta: flo
     by_run: dict[str, list[Charge]] = {}
     for charge in charges:
         by_run.setdefault(charge.key.run, []).append(charge)
-    header = next((entry for entry, _ in read_chain(file)), {})
+    header = next((entry for entry, _ in read_chain(file, LEDGER)), {})
     return {
         "ledger": file.stem,
         "unit": header.get("unit", "record"),

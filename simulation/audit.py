@@ -9,13 +9,13 @@ from rich.console import Console
 from sealora.plan.loader import Plan
 from sealora.plan.privacy_forecast import plan_schedule
 from sealora.privacy.calibration import affordable_rounds
-from sealora.privacy.ledger import read_charges
 from sealora.protocol.errors import UsageError
+from sealora.simulation.account import Spending, run_id
 from sealora.simulation.audit_canaries import audit_canaries
 from sealora.simulation.audit_inversion import audit_inversion
 from sealora.simulation.audit_membership import audit_membership
 from sealora.simulation.audit_report import ATTACKS, Attack, AuditReport, Finding, Inapplicable
-from sealora.simulation.privacy import account, ledger_path
+from sealora.simulation.privacy import ledger_folder
 from sealora.simulation.run_folder import RunFolder
 
 Tell = Callable[[str], None]
@@ -122,14 +122,15 @@ SUBJECTS: dict[Attack, str] = {
 
 
 def _spent(folder: RunFolder, plan: Plan) -> Claim:
-    result = folder.result
-    ledgers, sites = folder.state / "ledgers", sorted(result["sites"])
-    spent = account(plan, ledgers, sites)
-    reported = (result.get("privacy") or {}).get("epsilon", math.nan)
-    if spent is None or not math.isclose(spent["epsilon"], reported):
+    """What the site that spent most was charged in this run, and for how many rounds of training."""
+    result, planned = folder.result, plan_schedule(plan)
+    ledgers = ledger_folder(plan, folder.state)
+    spending = Spending.read(planned, ledgers, sorted(result["sites"]), run_id(folder.state))
+    epsilon = spending.largest(spending.this_run)
+    reported = max((result.get("privacy") or {}).get("sites", {}).values(), default=math.nan)
+    if not math.isclose(epsilon, reported):
         raise UsageError(
             f"the ledgers in {ledgers} are not those that result.json reports on.", "Restore the run folder."
         )
-    paths = [ledger_path(ledgers, site) for site in sites]
-    charges = [len(read_charges(path)) if path.exists() else 0 for path in paths]
-    return Claim(spent["epsilon"], max(charges, default=0))
+    rounds = [events.count(planned.round_event) for events in spending.this_run.values()]
+    return Claim(epsilon, max(rounds, default=0))

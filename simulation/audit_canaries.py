@@ -76,10 +76,10 @@ def audit_canaries(
     Without `noise`, the training has next to none, and everything else is the same: the claim is then
     false, and the finding has to say so.
     """
-    event = planned.round_event if noise else replace(planned.round_event, noise_multiplier=SMALLEST_NOISE)
+    event = planned.training if noise else replace(planned.training, noise_multiplier=SMALLEST_NOISE)
     steps = rounds * event.steps
     sites = min(MOST_SITES, max(2, STEPS // steps))
-    found = train_canaries(settings, replace(planned, round_event=event), rounds, sites, seed, tell)
+    found = train_canaries(settings, replace(planned, training=event), rounds, sites, seed, tell)
     figures = measure(found, planned, steps) | {"epsilon_claimed": claimed, "noise_switched_off": not noise}
     return _finding(figures)
 
@@ -105,9 +105,7 @@ def train_canaries(
 
     scores = []
     for site, found in run_all(train, range(sites), pool.workers, pool.stop):
-        tell(
-            f"Canaries: {site + 1} of {sites} sites have trained {rounds * schedule.round_event.steps} steps"
-        )
+        tell(f"Canaries: {site + 1} of {sites} sites have trained {rounds * schedule.training.steps} steps")
         scores.append(found)
     return Canaries(np.stack(scores), included)
 
@@ -139,7 +137,8 @@ def _train(trainer: Trainer, records: Sequence[Example], rounds: int) -> NDArray
 
 
 def _record(axis: int) -> Example:
-    return Example((axis,), 0)
+    """A record that is also a group by itself, should groups be protected."""
+    return Example((axis,), 0, group=axis)
 
 
 def measure(found: Canaries, planned: Schedule, steps: int) -> dict[str, Any]:
@@ -148,7 +147,7 @@ def measure(found: Canaries, planned: Schedule, steps: int) -> dict[str, Any]:
     `epsilon_shown` holds whatever the mechanism is (95 %). `epsilon_measured` takes it to be DP-SGD, with
     the most noise and the lowest rate that the scores agree with (99.9 %), through the plan's accountant.
     """
-    event, delta = planned.round_event, planned.budget.delta
+    event, delta = planned.training, planned.budget.delta
     out = found.scores[~found.included] / np.sqrt(steps)
     inside = found.scores[found.included] / steps
     noise = largest_deviation(out, STRICT)

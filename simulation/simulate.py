@@ -23,6 +23,7 @@ from sealora.server.metrics_log import EventLog, MetricsLog
 from sealora.server.progress import ProgressBar
 from sealora.server.store import CheckpointStore
 from sealora.server.tensorboard import TensorBoardLog
+from sealora.simulation.account import run_id
 from sealora.simulation.compare import Comparison, compare
 from sealora.simulation.faults import Faults
 from sealora.simulation.federation import Federation, assemble
@@ -68,18 +69,12 @@ def simulate(
     lora.save(adapter, federation.model, folder.adapter)
     comparison = _compare(federation, folder, console) if with_comparison else None
     result = build_result(
-        federation, adapter, recorder.history, evaluated, comparison, known, _run_id(folder)
+        federation, adapter, recorder.history, evaluated, comparison, known, run_id(folder.state)
     )
     result["stopped"] = recorder.stopped
     save_learning_curve(folder.path / "learning_curve.png", result)
     folder.write_json("result.json", result)
     return result
-
-
-def _run_id(folder: RunFolder) -> str:
-    """The run's id as sites know it, and as it stands in their ledgers."""
-    checkpoint = CheckpointStore(folder.state).load()
-    return checkpoint.run.hex() if checkpoint is not None else ""
 
 
 def versions() -> dict[str, str]:
