@@ -77,7 +77,7 @@ def _case(plan: Plan, book: PolicyBook, policy: Policy, base: "BaseFacts | None"
         now=local_time(),
         sites=members,
         memory=base.size if base is not None else 0,
-        epsilon_after=lambda delta: epsilon_after(ledger, plan, plan.rounds.count, delta),
+        epsilon_after=lambda delta: epsilon_after(ledger, plan, plan.rounds.count, 1, delta),
     )
 
 

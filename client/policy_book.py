@@ -13,10 +13,10 @@ from sealora.client.site_folder import SiteFolder
 from sealora.client.site_settings import SiteSettings
 from sealora.plan.privacy_forecast import plan_schedule
 from sealora.plan.settings import PlanSettings
-from sealora.privacy.events import Budget, Composition, Event
+from sealora.privacy.events import Budget, Event
 from sealora.privacy.ledger import read_charges
 from sealora.protocol.errors import RefusedError, SealoraError
-from sealora.protocol.messages import Header
+from sealora.protocol.messages import Header, Work
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +46,14 @@ class PolicyBook:
             logger.error("the policy cannot be read: %s", error)
             raise RefusedError("this site's policy cannot be read.") from None
         path = self.ledger_path(policy.settings)
+        asked = (1, 0) if header.work == Work.TRAIN else (0, 1)
         policy.require(
             Case(
                 plan,
                 plan_hash.hex(),
                 self.clock(),
                 header,
-                epsilon_after=lambda delta: epsilon_after(path, plan, 1, delta),
+                epsilon_after=lambda delta: epsilon_after(path, plan, *asked, delta),
             )
         )
 
@@ -66,8 +67,8 @@ class PolicyBook:
         return Budget(limits.epsilon_for_ever, limits.delta) if limits.epsilon_for_ever else None
 
 
-def epsilon_after(ledger: Path, plan: PlanSettings, rounds: int, delta: float) -> float:
-    """ε at `delta` of everything that a ledger was charged with, and of so many rounds of the plan."""
+def epsilon_after(ledger: Path, plan: PlanSettings, rounds: int, evaluations: int, delta: float) -> float:
+    """ε at `delta` of all that a ledger was charged with, and of so many rounds and final evaluations."""
     planned = plan_schedule(plan)
     events: list[Event] = [charge.event for charge in read_charges(ledger)] if ledger.is_file() else []
-    return planned.accountant.epsilon([*events, Composition((planned.round_event,), rounds)], delta)
+    return planned.accountant.epsilon([*events, *planned.events(rounds, evaluations)], delta)

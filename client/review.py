@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from sealora.client.site_config import columns
 from sealora.client.site_settings import SiteSettings
 from sealora.plan.settings import PlanSettings
+from sealora.privacy.statement import UNITS
 
 
 def explain(plan: PlanSettings, site: SiteSettings, members: int = 0) -> list[str]:
@@ -37,7 +38,8 @@ def _trains(plan: PlanSettings) -> Iterator[str]:
 
 def _sends(plan: PlanSettings, members: int) -> Iterator[str]:
     what = "the change of the adapter"
-    if not plan.privacy.private:
+    noised = plan.privacy.private and plan.privacy.metrics == "noised"
+    if noised or not plan.privacy.private:
         what += " and sums over rows"
     if plan.secure_aggregation.enabled:
         yield f"In each round it sends {what} under masks. {_hidden(plan, plan.cohort.size or members)}"
@@ -45,6 +47,8 @@ def _sends(plan: PlanSettings, members: int) -> Iterator[str]:
         yield f"In each round it sends {what} in clear: the coordinator sees this site's own."
     if not plan.privacy.private:
         yield "The sums count rows, losses and the model's hits and misses on the rows set aside."
+    if noised:
+        yield "The sums, of the model's losses, hits and misses on the rows it trains on, have noise added."
     yield f"A change is scaled down to a norm of {plan.codec.clip:g}; all sites see the model that results."
 
 
@@ -64,6 +68,6 @@ def _promises(plan: PlanSettings) -> Iterator[str]:
         yield "It promises nothing about single records: the model may remember some of them."
         return
     yield (
-        f"It promises (ε = {privacy.epsilon:g}, δ = {privacy.delta:g})-differential privacy; this site "
-        "keeps the account itself and stops when it is spent."
+        f"It promises (ε = {privacy.epsilon:g}, δ = {privacy.delta:g})-differential privacy for each "
+        f"{UNITS[privacy.unit][0]}; this site keeps the account itself and stops when it is spent."
     )

@@ -15,7 +15,7 @@ from sealora.plan.problems import Problem, did_you_mean, raise_for
 from sealora.plan.settings import PlanSettings
 from sealora.plan.toml_file import FileKind, parse, read_text
 from sealora.plan.validation import problems_of, schema_problems, value_problems, with_tuples
-from sealora.protocol.errors import PlanError
+from sealora.protocol.errors import DataError, PlanError
 
 SITE = FileKind("site.toml", "sealora site init", SiteSettings)
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
@@ -45,9 +45,14 @@ def from_text(text: str, name: str = "site.toml") -> SiteSettings:
 def data_settings(plan: PlanSettings, site: SiteSettings, folder: Path) -> DataSettings:
     """How this site reads its rows: what the plan says to all sites, and the rest from site.toml.
 
-    A relative path starts at `folder`, that of site.toml.
+    A relative path starts at `folder`, that of site.toml. Raises DataError if the plan protects groups of
+    rows and the site does not say which rows belong together.
     """
     own = {key: getattr(site.data, key) for key in SITE_DATA_KEYS}
+    if not plan.privacy.private or plan.privacy.unit == "record":
+        own["group_column"] = ""
+    elif not site.data.group_column:
+        raise DataError("the plan protects groups of rows.", "Name their column in data.group_column.")
     if not site.data.path.startswith("bundled:"):
         own["path"] = str(folder / Path(site.data.path).expanduser())
     return plan.data.model_copy(update=own)
@@ -65,13 +70,13 @@ def window(text: str) -> tuple[time, time]:
 def columns(settings: SiteSettings) -> tuple[str, ...]:
     """The columns of the table that are used, each once."""
     data = settings.data
-    named = (data.text_column, data.label_column, data.filter_column)
+    named = (data.text_column, data.label_column, data.filter_column, data.group_column)
     return tuple(dict.fromkeys(column for column in named if column))
 
 
 def _columns_allowed(settings: SiteSettings) -> Iterator[Problem]:
     allowed = settings.allow.columns
-    for key in ("text_column", "label_column", "filter_column"):
+    for key in ("text_column", "label_column", "filter_column", "group_column"):
         column = getattr(settings.data, key)
         if allowed and column and column not in allowed:
             yield Problem(

@@ -28,6 +28,8 @@ class SiteDataSettings(Settings):
     """Rows whose `filter_column` has this value are kept."""
     label_map: dict[str, str] = Field(default_factory=dict)
     """Renames the values of the label column to the plan's class names."""
+    group_column: str = ""
+    """Column with the same value in all rows of a person, for plans that protect groups."""
     rows: Annotated[int, Field(ge=0)] = 0
     """Most rows to use; 0 uses all."""
 

@@ -88,7 +88,7 @@ def _require_allowed(book: PolicyBook, plan: Plan, base: Base) -> None:
             plan_hash=plan.hash,
             now=book.clock(),
             memory=weights_size(base),
-            epsilon_after=lambda delta: epsilon_after(ledger, plan, 1, delta),
+            epsilon_after=lambda delta: epsilon_after(ledger, plan, 1, 0, delta),
         )
     )
 

@@ -46,14 +46,16 @@ class Schedule:
         """Standard deviation of the noise in a step over the clipping norm."""
         return self.training.noise_multiplier
 
-    def epsilon(self, rounds: int, evaluations: int = 0) -> float:
-        """ε at the budget's δ of that many rounds and evaluations of a final model."""
-        events: list[Event] = []
-        if rounds:
-            events.append(Composition((self.round_event,), rounds))
+    def events(self, rounds: int, evaluations: int = 0) -> list[Event]:
+        """The releases of that many rounds, and of the metrics of that many final models."""
+        events: list[Event] = [Composition((self.round_event,), rounds)] if rounds else []
         if evaluations and self.metrics is not None:
             events.append(Composition((self.metrics,), evaluations))
-        return self.accountant.epsilon(events, self.budget.delta)
+        return events
+
+    def epsilon(self, rounds: int, evaluations: int = 0) -> float:
+        """ε of those at the budget's δ."""
+        return self.accountant.epsilon(self.events(rounds, evaluations), self.budget.delta)
 
     @property
     def epsilon_total(self) -> float:

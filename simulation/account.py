@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from sealora.plan.privacy_forecast import plan_schedule
-from sealora.plan.settings import PlanSettings
 from sealora.privacy.events import Event
 from sealora.privacy.ledger import Charge, read_charges
 from sealora.privacy.schedule import Schedule
@@ -14,18 +13,6 @@ from sealora.privacy.statement import unit_statement
 from sealora.server.store import CheckpointStore
 from sealora.simulation.federation import Federation
 from sealora.simulation.privacy import ledger_path
-
-
-def run_id(state: Path) -> str:
-    """A run's id as sites know it, and as it stands in their ledgers; empty before its first checkpoint."""
-    checkpoint = CheckpointStore(state).load()
-    return checkpoint.run.hex() if checkpoint is not None else ""
-
-
-def ledgers_of(plan: PlanSettings, state: Path) -> Path:
-    """The folder of the sites' ledgers: the plan's, or the run's own."""
-    kept = plan.simulation.ledgers
-    return Path(kept).expanduser() if kept else state / "ledgers"
 
 
 @dataclass(frozen=True)
@@ -53,13 +40,19 @@ class Spending:
         """ε at the plan's δ."""
         return self.planned.accountant.epsilon(events, self.planned.budget.delta)
 
-    def largest(self, spent: Mapping[str, list[Event]], shared: Iterable[frozenset[str]]) -> float:
+    def largest(self, spent: Mapping[str, list[Event]], shared: Iterable[frozenset[str]] = ()) -> float:
         """ε of the unit that lost most: at one site, or at all of a set of sites that share a group."""
         together = [frozenset([site]) for site in spent] + list(shared)
         return max(
             (self.epsilon([event for site in sites for event in spent[site]]) for sites in together),
             default=0.0,
         )
+
+
+def run_id(state: Path) -> str:
+    """The id of the run whose checkpoint is there, as it stands in ledgers; empty without one."""
+    checkpoint = CheckpointStore(state).load()
+    return checkpoint.run.hex() if checkpoint is not None else ""
 
 
 def account(federation: Federation, run: str) -> Mapping[str, Any] | None:

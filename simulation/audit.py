@@ -10,11 +10,12 @@ from sealora.plan.loader import Plan
 from sealora.plan.privacy_forecast import plan_schedule
 from sealora.privacy.calibration import affordable_rounds
 from sealora.protocol.errors import UsageError
-from sealora.simulation.account import Spending, ledgers_of, run_id
+from sealora.simulation.account import Spending, run_id
 from sealora.simulation.audit_canaries import audit_canaries
 from sealora.simulation.audit_inversion import audit_inversion
 from sealora.simulation.audit_membership import audit_membership
 from sealora.simulation.audit_report import ATTACKS, Attack, AuditReport, Finding, Inapplicable
+from sealora.simulation.privacy import ledger_folder
 from sealora.simulation.run_folder import RunFolder
 
 Tell = Callable[[str], None]
@@ -121,13 +122,15 @@ SUBJECTS: dict[Attack, str] = {
 
 
 def _spent(folder: RunFolder, plan: Plan) -> Claim:
-    reported = folder.result.get("privacy") or {}
-    sites: dict[str, float] = reported.get("sites", {})
-    ledgers = ledgers_of(plan, folder.state)
-    spending = Spending.read(plan_schedule(plan), ledgers, sorted(sites), run_id(folder.state))
-    found = {site: spending.epsilon(events) for site, events in spending.this_run.items()}
-    if not sites or any(not math.isclose(found[site], epsilon) for site, epsilon in sites.items()):
+    """What the site that spent most was charged in this run, and for how many rounds of training."""
+    result, planned = folder.result, plan_schedule(plan)
+    ledgers = ledger_folder(plan, folder.state)
+    spending = Spending.read(planned, ledgers, sorted(result["sites"]), run_id(folder.state))
+    epsilon = spending.largest(spending.this_run)
+    reported = max((result.get("privacy") or {}).get("sites", {}).values(), default=math.nan)
+    if not math.isclose(epsilon, reported):
         raise UsageError(
             f"the ledgers in {ledgers} are not those that result.json reports on.", "Restore the run folder."
         )
-    return Claim(reported["epsilon"], max(map(len, spending.this_run.values())))
+    rounds = [events.count(planned.round_event) for events in spending.this_run.values()]
+    return Claim(epsilon, max(rounds, default=0))

@@ -137,7 +137,8 @@ def _train(trainer: Trainer, records: Sequence[Example], rounds: int) -> NDArray
 
 
 def _record(axis: int) -> Example:
-    return Example((axis,), 0)
+    """A record that is also a group by itself, should groups be protected."""
+    return Example((axis,), 0, group=axis)
 
 
 def measure(found: Canaries, planned: Schedule, steps: int) -> dict[str, Any]:

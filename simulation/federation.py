@@ -23,6 +23,7 @@ from sealora.simulation.groups import deal, shared_by
 from sealora.simulation.identities import make_identities
 from sealora.simulation.privacy import (
     all_to_training,
+    ledger_folder,
     make_purses,
     private_trainers,
     public_examples,
@@ -93,7 +94,7 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
     contract = Contract(plan, bytes.fromhex(plan.hash), task, strategy)
     tell(f"Preparing the data of {len(shares)} sites")
     identities = make_identities(list(shares), plan.secure_aggregation, state / "heads.jsonl")
-    ledgers = Path(plan.simulation.ledgers).expanduser() if plan.simulation.ledgers else state / "ledgers"
+    ledgers = ledger_folder(plan, state)
     shared = shared_by(table, plan.data.group_column, shares) if plan.data.group_column else set()
     purses = make_purses(plan, ledgers, {name: table.select(rows) for name, rows in shares.items()})
 

@@ -80,6 +80,11 @@ def make_purses(
     return purses
 
 
+def ledger_folder(plan: PlanSettings, state: Path) -> Path:
+    """Where the simulated sites' ledgers are: with the run, or where they outlive it."""
+    return Path(plan.simulation.ledgers).expanduser() if plan.simulation.ledgers else state / "ledgers"
+
+
 def ledger_path(folder: Path, site: str) -> Path:
     """Where a simulated site keeps its ledger."""
     return folder / f"{site}.jsonl"

@@ -167,7 +167,7 @@ def test_what_was_ever_spent_counts(partners):
     header = Header(home.plan_hash, bytes(16), 1, 1, Work.TRAIN, bytes(32), cohort, 1, 1, 1)
     home.policy.require(home.plan, home.plan_hash, header)
     path = spend(home, 3)
-    assert 8.0 < epsilon_after(path, home.plan, 1, 1e-5) < 12.0
+    assert 8.0 < epsilon_after(path, home.plan, 1, 0, 1e-5) < 12.0
     with pytest.raises(BudgetError, match=r"limits\.epsilon_for_ever"):
         home.policy.require(home.plan, home.plan_hash, header)
 
