@@ -116,7 +116,9 @@ class Service:
         file = SessionFile(self._state / "session.bin")
         if not self.parts.plan.secure_aggregation.enabled:
             return PlainSessions(file=file)
-        return SecureSessions(self.keys.identity, roster.current, self.parts.plan.secure_aggregation, file=file)
+        return SecureSessions(
+            self.keys.identity, roster.current, self.parts.plan.secure_aggregation, file=file
+        )
 
     def _coordinator(
         self, fleet: GrpcFleet, sessions: Sessions, observers: Sequence[Observer]
