@@ -170,9 +170,11 @@ def measure(found: Canaries, planned: Schedule, steps: int) -> dict[str, Any]:
 def _guesses(found: Canaries, drawn: float, delta: float) -> dict[str, Any]:
     """The bound from guesses: the first site's canaries tell how to guess at the others'.
 
-    `drawn` is the score that a canary which was there has on average.
+    `drawn` is the score that a canary which was there has on average; the less noise there is, the nearer
+    to zero can a score be and still tell.
     """
-    rule = best_rule(found.scores[0], found.included[0], [drawn / 2, drawn / 4, drawn / 8], delta)
+    middles = [drawn / 2**halvings for halvings in range(5, 0, -1)]
+    rule = best_rule(found.scores[0], found.included[0], middles, delta)
     scores, included = found.scores[1:].reshape(-1), found.included[1:].reshape(-1)
     guesses, correct, shown = rule.guess(scores, included, delta)
     return {

@@ -87,10 +87,10 @@ def test_an_open_run_is_compared_with_its_held_out_rows(finished):
 
 
 @pytest.mark.slow
-def test_losses_are_the_models_own(finished, tiny):
+def test_losses_are_the_models_own(finished, tmp_path):
     run = sealora.Run.load(finished)
     folder = run.folder
-    federation = membership.assemble(run.plan, folder.path / "nowhere")
+    federation = membership.assemble(run.plan, tmp_path)
     tensors = folder.load_adapter(federation.initial.layout).tensors
     losses = membership.row_losses(federation, tensors, federation.test_rows, silent)
     assert losses.mean() == pytest.approx(run.metrics["loss"], abs=1e-4)
