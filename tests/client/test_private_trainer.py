@@ -172,6 +172,11 @@ def test_a_tensor_without_gradient_adds_zeros():
     assert clipped_sum({"b": torch.tensor([[0.5]])}, parameters, 1.0).tolist() == [0, 0, 0.5]
 
 
+def test_no_examples_add_zeros():
+    parameters = {"a": nn.Parameter(torch.zeros(2))}
+    assert clipped_sum({"a": torch.zeros(0, 2)}, parameters, 1.0).tolist() == [0, 0]
+
+
 # --- sampling ---
 
 
