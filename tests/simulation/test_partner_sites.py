@@ -18,6 +18,7 @@ from sealora.plan.settings import RoundsSettings
 from sealora.privacy.audit_log import AuditLog, read_records, traffic
 from sealora.protocol.attempts import AttemptLog
 from sealora.protocol.settings import SecureAggregationSettings
+from sealora.server import authority
 from sealora.server.audit_trail import AuditTrail
 from sealora.server.events import RoundDone, SiteRefused
 from sealora.server.roster_book import RosterBook
@@ -39,7 +40,7 @@ class RosterFleet:
 
     @property
     def sites(self):
-        return tuple(sorted(self._handlers.keys() & self._book.current().members.keys()))
+        return tuple(name for name in self._book.reachable() if name in self._handlers)
 
     def exchange(self, requests, deadline):
         for site, request in requests.items():
@@ -143,6 +144,14 @@ def test_who_has_not_approved_a_change_sits_out_until_it_does(started):
     assert run.contributors[2] == ("ams", "ber", "cph", "dub", "edi")
     aborts = [record for record in read_records(run.folders["dub"].audit_path) if record.kind == "abort"]
     assert [record.detail["failure"] for record in aborts] == ["wrong_roster"]
+
+
+@pytest.mark.slow
+def test_a_revoked_site_is_left_out_from_the_next_round(started):
+    run = started("ams", "ber", "cph", "dub")
+    run.then[1] = lambda: authority.revoke(run.partners.federation, "dub")
+    run.go()
+    assert [len(contributors) for contributors in run.contributors] == [4, 3, 3]
 
 
 @pytest.mark.slow
