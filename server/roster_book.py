@@ -36,6 +36,16 @@ class RosterBook:
             self._seen = stamp, self._read(self._seen[1] if self._seen is not None else None)
         return self._seen[1]
 
+    def reachable(self) -> tuple[str, ...]:
+        """Members whose key on the roster is enrolled: who was revoked is asked for nothing from now on.
+
+        Raises as `current` does.
+        """
+        enrolled = {site.name: site.identity for site in self.folder.sites()}
+        return tuple(
+            name for name, key in sorted(self.current().members.items()) if enrolled.get(name) == key.hex()
+        )
+
     def draft(self) -> Draft | None:
         """The revision that is being signed. Raises RefusedError, UsageError if it is not in order."""
         path = self.folder.draft_path

@@ -86,7 +86,7 @@ class Service:
             if self.metrics_port is not None:
                 endpoint = stack.enter_context(MetricsEndpoint(self.metrics_port, metrics.registry))
                 self.log("metrics", port=endpoint.port)
-            fleet = stack.enter_context(self._open_fleet(lambda: tuple(roster.current().members), told))
+            fleet = stack.enter_context(self._open_fleet(roster.reachable, told))
             self.log("listening", port=fleet.port)
             own = (AuditTrail(audit), EventLogger(self.log), status, metrics)
             return self._coordinator(fleet, self._sessions(roster), (*own, *observers)).run()

@@ -1,8 +1,11 @@
 """A federation from nothing, as its operators type it: every command of enrolment, policy and logs."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
+from typer.main import get_group
 
 NAMES = ("ams", "ber", "cph")
 
@@ -188,3 +191,18 @@ def test_folders_come_from_the_environment_too(asked, monkeypatch):
     asked.run("server", "enrol", "ams/ams.request.json", "--yes")
     asked.run("site", "join", "ams.bundle.json", "--yes")
     assert "keys made" in asked.run("site", "log")[0]
+
+
+@pytest.mark.parametrize("guide", ["site-guide.md", "coordinator-guide.md"])
+def test_the_commands_of_the_guides_exist(guide):
+    from sealora.cli.server import app as server
+    from sealora.cli.site import app as site
+
+    text = (Path(__file__).parents[2] / "docs" / guide).read_text("utf-8")
+    named = set(re.findall(r"sealora (site|server) ([a-z]+)(?: ([a-z]+)\b(?!\.))?", text))
+    assert len(named) > 5
+    groups = {"site": get_group(site), "server": get_group(server)}
+    for party, name, below in named:
+        command = groups[party].commands[name]
+        if name == "roster":
+            assert below in command.commands

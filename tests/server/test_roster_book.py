@@ -2,6 +2,7 @@
 
 import pytest
 
+from sealora.client import enrolment
 from sealora.protocol.enrolment import Approval
 from sealora.protocol.errors import RefusedError, RunError, UsageError
 from sealora.protocol.messages import Header, Work
@@ -62,6 +63,16 @@ class SimpleDub:
 
         self.site = SiteFolder.open(partners.folder / "dub")
         PinnedRoster(self.site).accept(Roster.parse(partners.federation.roster_path.read_bytes()))
+
+
+def test_who_was_revoked_is_asked_for_nothing_more(partners, book, tmp_path):
+    partners.found("ams", "ber", "cph")
+    assert book.reachable() == ("ams", "ber", "cph")
+    authority.revoke(partners.federation, "ber")
+    assert book.reachable() == ("ams", "cph")
+    # A new key under the old name is not the one that the members signed.
+    partners.enrol(enrolment.create(tmp_path / "fresh", "ber", None))
+    assert book.reachable() == ("ams", "cph")
 
 
 def test_each_attempt_opens_under_the_roster_of_the_moment(partners, book):
