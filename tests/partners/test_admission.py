@@ -53,6 +53,7 @@ def test_a_member_is_welcomed(federation):
         (Credit(bytes(16), 0, 0).serialise(), Code.PERMISSION_DENIED, "not a hello"),
         (hello("site-1") * 200_000, Code.RESOURCE_EXHAUSTED, "larger than max"),
     ],
+    ids=["another", "nobody", "version", "garbage", "no hello", "long"],
 )
 def test_a_false_greeting_is_turned_away(federation, first, code, reason):
     welcome, ended, details = say(federation.port, credentials(federation), first)
