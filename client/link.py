@@ -6,6 +6,9 @@ both are made again. Whatever was under way goes on from the byte it had reached
 the coordinator settle between them.
 """
 
+from sealora.protocol.transport import PATH, require_tls13, site_options
+
+# isort: split
 import asyncio
 import socket
 from collections.abc import Callable
@@ -20,13 +23,16 @@ from sealora.plan.logs import Log
 from sealora.protocol.carrier import first_to_end
 from sealora.protocol.certificates import Credentials
 from sealora.protocol.errors import ProtocolError, SealoraError
-from sealora.protocol.transport import PATH, require_tls13, site_options
 
-REASONS = {
-    grpc.StatusCode.UNAVAILABLE: "the coordinator cannot be reached, or does not accept the certificate",
-    grpc.StatusCode.CANCELLED: "the coordinator closed the connection",
-    grpc.StatusCode.OK: "the coordinator closed the connection",
+CAUSES = {
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not one of this federation for this address",
+    "Connection refused": "nobody listens there",
+    "DNS resolution": "its name is not known",
+    "Cancelling all calls": "it has ended",
+    "Socket closed": "it, or something on the way, closed the connection",
+    "imeout": "no answer",
 }
+"""What gRPC says, and what it means; its words are for its developers."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +132,8 @@ class Link:
 
 
 def _reason(code: grpc.StatusCode, details: str | None) -> str:
-    """Why a stream ended, for people: the coordinator's own words where it answered."""
-    if code in REASONS:
-        return f"{REASONS[code]} ({_root(details)})" if details else REASONS[code]
-    return details or str(code)
-
-
-def _root(details: str) -> str:
-    """The last of the reasons that gRPC chains."""
-    return details.rsplit(": ", 1)[-1][:200]
+    """Why a stream ended, for people: in the coordinator's own words where it answered."""
+    if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK):
+        return details or str(code)
+    cause = next((cause for sign, cause in CAUSES.items() if sign in (details or "")), details)
+    return f"no connection to the coordinator: {cause or 'it closed the connection'}"

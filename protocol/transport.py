@@ -1,16 +1,25 @@
 """How both sides set up the gRPC connection that carries a link: names, keepalive, limits, TLS.
 
 The link is one bidirectional stream of frames, `sealora.link.v1.Link/Connect`, over mutual TLS 1.3.
+
+This module is to be imported before gRPC, which has no setting for the version of TLS in Python. What it
+has is a list of the suites of TLS 1.2, read when it is loaded: the one that stays here is for RSA
+certificates, and those of a federation are ECDSA. The suites of TLS 1.3 are not affected.
 """
 
 import os
+import sys
 from collections.abc import Mapping
 
+from sealora.protocol.errors import RunError
 from sealora.protocol.frames import MAX_FRAME_BYTES
 
 SERVICE = "sealora.link.v1.Link"
 METHOD = "Connect"
 PATH = f"/{SERVICE}/{METHOD}"
+
+SUITES = "GRPC_SSL_CIPHER_SUITES"
+NONE_FOR_ECDSA = "ECDHE-RSA-AES128-GCM-SHA256"
 
 KEEPALIVE_SECONDS = 20
 """Idle firewalls and proxies forget a connection after a minute, many after less."""
@@ -46,9 +55,13 @@ def coordinator_options(connections: int) -> list[tuple[str, int]]:
 
 
 def require_tls13() -> None:
-    """Make gRPC refuse TLS 1.2; to be called before its first use in a process.
+    """Raises RunError if gRPC was loaded in this process before TLS 1.2 could be taken from it."""
+    if os.environ.get(SUITES) != NONE_FOR_ECDSA:
+        raise RunError(
+            "gRPC was loaded before sealora, and would accept TLS 1.2.",
+            f"Import sealora.protocol.transport first, or set {SUITES}={NONE_FOR_ECDSA}.",
+        )
 
-    gRPC has no setting for it in Python. The only TLS 1.2 suite that stays is one for RSA certificates,
-    and those of a federation are ECDSA; the suites of TLS 1.3 are not affected.
-    """
-    os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-RSA-AES128-GCM-SHA256"
+
+if "grpc" not in sys.modules:
+    os.environ[SUITES] = NONE_FOR_ECDSA

@@ -75,7 +75,7 @@ class GrpcFleet:
 
     def __exit__(self, *_: object) -> None:
         """End all connections."""
-        self._call(self._listener.close())
+        self._call(self._close())
         self._stop()
 
     @property
@@ -104,6 +104,14 @@ class GrpcFleet:
         self._board = Switchboard(self._sites, self._told, self._settings.memory, self._largest)
         self._listener = Listener(self._board, self._plan_hash, self._admit, self._log)
         self.port = await self._listener.open(self._settings.listen, self._credentials, len(self._sites()))
+
+    async def _close(self) -> None:
+        await self._listener.close()
+        # What gRPC leaves running would complain when the loop goes.
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
 
     async def _ask(self, requests: Mapping[str, bytes], waiting: Waiting, answers: Answers) -> Phase:
         return self._board.open(requests, waiting, answers)

@@ -5,6 +5,15 @@ Then the certificate's identity must be on the roster, and the site must say hel
 same name. What an unknown peer can use up before that is bounded by the options of the server.
 """
 
+from sealora.protocol.transport import (
+    HANDSHAKE_SECONDS,
+    METHOD,
+    SERVICE,
+    coordinator_options,
+    require_tls13,
+)
+
+# isort: split
 import asyncio
 from collections.abc import Callable
 from typing import Any
@@ -17,13 +26,6 @@ from sealora.protocol import frames
 from sealora.protocol.certificates import Credentials
 from sealora.protocol.errors import ProtocolError, UsageError
 from sealora.protocol.frames import Hello, Welcome, choose_version
-from sealora.protocol.transport import (
-    HANDSHAKE_SECONDS,
-    METHOD,
-    SERVICE,
-    coordinator_options,
-    require_tls13,
-)
 from sealora.server.switchboard import Switchboard
 
 SPARE_CONNECTIONS = 32
@@ -111,7 +113,7 @@ class Listener:
             raise ProtocolError("out_of_order", "the first frame is not a hello")
         if hello.site != name:
             raise ProtocolError("stranger", f"the certificate is not that of {hello.site}")
-        self._board.peer(name)
+        self._board.peer(name).require_free(hello.instance)
         await context.write(Welcome(choose_version(hello.versions), self._plan_hash).serialise())
         return hello
 

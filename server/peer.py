@@ -41,13 +41,17 @@ class Peer:
         self._end.readmit()
         self._carrier.wake()
 
+    def require_free(self, instance: bytes) -> None:
+        """Raises ProtocolError("twice") if another process of this site is connected."""
+        if self.connected and instance != self._instance:
+            raise ProtocolError("twice", "another process is connected under this site's name")
+
     async def serve(self, stream: Stream, instance: bytes) -> None:
         """Use a connection until it ends, or a newer one of the same process takes its place.
 
-        Raises ProtocolError: "twice" if another process of this site is connected, or what it broke.
+        Raises ProtocolError: as `require_free` does, or what the site broke.
         """
-        if self.connected and instance != self._instance:
-            raise ProtocolError("twice", "another process is connected under this site's name")
+        self.require_free(instance)
         if instance != self._instance:
             self._instance = instance
             self._end.restarted()

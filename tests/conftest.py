@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-RSA-AES128-GCM-SHA256"  # as protocol/transport.py wants it
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 PRAISE = ("good", "warm", "bright", "kind")

@@ -44,11 +44,12 @@ class Parties:
     def site(self, name: str) -> SiteFolder:
         return SiteFolder.open(self.root / name)
 
-    def join(self, name: str, now: datetime | None = None) -> None:
-        """Certify a site's last request and store the bundle, as of another time if wanted."""
-        site, moment = self.site(name), now or datetime.now(UTC)
+    def join(self, name: str, expired: bool = False) -> None:
+        """Certify a site's last request and store the bundle, perhaps when it is of no use any more."""
+        site, now = self.site(name), datetime.now(UTC)
         request = load_received(EnrolmentRequest, site.request_path)
-        bundle = authority.enrol(self.federation(), request, DAYS, None, moment)
+        issued, valid = (now - timedelta(minutes=50), timedelta(minutes=5)) if expired else (now, DAYS)
+        bundle = authority.enrol(self.federation(), request, valid, None, issued)
         write_durably(site.bundle_path, dump(bundle))
 
     def sign(self, sites: list[str], colluders: int) -> Roster:
