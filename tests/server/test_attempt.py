@@ -47,8 +47,8 @@ def kept(monkeypatch):
             attempts.append(self)
 
     class Saving(SecureCoordinatorHalf):
-        def __init__(self, header, roster, closures=(), save=None, threads=1):
-            super().__init__(header, roster, closures, states.append, threads)
+        def __init__(self, header, roster, closures=(), save=None, threads=1, heads=None):
+            super().__init__(header, roster, closures, states.append, threads, heads)
 
     monkeypatch.setattr(loop, "Attempt", Kept)
     monkeypatch.setattr("sealora.server.sessions.SecureCoordinatorHalf", Saving)

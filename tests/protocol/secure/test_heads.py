@@ -110,7 +110,7 @@ def test_the_receipt_is_signed_with_the_ledger(make_cohort):
     coordinator = cohort.run(opening, cohort.coordinator(opening), until=3)
     receipt = coordinator._state.receipts[0]
     assert receipt.ledger == head(7)
-    signed = coordinator._agreement.name, (0, 1, 2, 3), receipt.digest, receipt.head
+    signed = coordinator._state.agreement.name, (0, 1, 2, 3), receipt.digest, receipt.head
     public = cohort.identities["site0000"].public
     verify(public, receipt.signature, MASKED, *receipt_fields(*signed, head(7)))
     for other in (head(6), head(7, version=1)):
