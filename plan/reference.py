@@ -39,7 +39,7 @@ Numbers must be finite and integers of at most 64 bits. Unknown keys are errors.
 This page is made from the code by `python -m sealora.plan.reference docs/plan.md`.
 """
 _HEADER = "| key | type | default | range | contract | meaning |\n|---|---|---|---|---|---|"
-_KINDS = {str: "string", int: "integer", float: "number", bool: "boolean"}
+_KINDS = {str: "string", int: "integer", float: "number", bool: "boolean", Any: "value"}
 _SIGNS = {
     "ge": "≥ ",
     "gt": "> ",

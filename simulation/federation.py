@@ -93,6 +93,7 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
     contract = Contract(plan, bytes.fromhex(plan.hash), task, strategy)
     tell(f"Preparing the data of {len(shares)} sites")
     identities = make_identities(list(shares), plan.secure_aggregation, state / "heads.jsonl")
+    initial = initial_adapter(trainer.layout, plan.seed)
     ledgers = Path(plan.simulation.ledgers).expanduser() if plan.simulation.ledgers else state / "ledgers"
     shared = shared_by(table, plan.data.group_column, shares) if plan.data.group_column else set()
     purses = make_purses(plan, ledgers, {name: table.select(rows) for name, rows in shares.items()})
@@ -106,6 +107,7 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
             name=name,
             contract=contract,
             trainer=trainer,
+            first=initial.tensors,
             data=data_of(name),
             memory=SiteMemory(state / "sites" / name),
             new_session=identities.sites[name],
@@ -113,7 +115,6 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
         )
         for name in shares
     }
-    initial = initial_adapter(trainer.layout, plan.seed)
     return Federation(
         plan=plan,
         task=task,

@@ -29,12 +29,14 @@ def predicted(**changes):
 def test_the_download_is_what_pack_writes(names):
     layout = AdapterLayout(tuple(TensorSpec(name, (3, len(name))) for name in names), rank=1)
     tensors = {spec.name: np.zeros(spec.shape, np.float32) for spec in layout.specs}
-    assert safetensors_bytes(layout) == len(pack(tensors))
+    assert safetensors_bytes(layout.specs) == len(pack(tensors))
 
 
 def test_the_download_with_names_outside_ascii():
     tensors = {spec.name: np.zeros(spec.shape, np.float32) for spec in LAYOUT.specs}
-    assert safetensors_bytes(LAYOUT) == len(pack(tensors))
+    assert safetensors_bytes(LAYOUT.specs) == len(pack(tensors))
+    sent = {name: tensor for name, tensor in tensors.items() if name != "encoder.frozen"}
+    assert predicted().bytes_down == len(pack(sent))
 
 
 def test_only_shared_tensors_are_sent():
@@ -43,6 +45,18 @@ def test_only_shared_tensors_are_sent():
     assert found.parameters_trained == found.parameters - 35
     assert found.bytes_up == 8 * found.words
     assert found.words > found.parameters_trained / 4
+
+
+def test_frozen_tensors_are_neither_trained_nor_sent():
+    whole, half = predicted(), predicted(strategy={"name": "ffa"})
+    assert whole.parameters_sent == whole.parameters_trained
+    assert half.parameters_sent == half.parameters_trained == whole.parameters_sent - 8 * 384
+    assert half.bytes_down < whole.bytes_down - 4 * 8 * 384
+    assert half.words == pytest.approx(whole.words * half.parameters_sent / whole.parameters_sent, rel=0.01)
+
+
+def test_a_head_alone_needs_no_gradients_of_the_base():
+    assert flops(PLAN.replace(lora={"rank": 0}), 1000, 1000) == pytest.approx(10 * 1000 * 1000 * 2)
 
 
 def test_fewer_bits_and_larger_cohorts_change_the_upload():
