@@ -78,6 +78,12 @@ class AdapterLayout:
         return tuple(spec.name for spec in self.of_kind("shared", "personal"))
 
     @property
+    def pairs(self) -> tuple[tuple[TensorSpec, TensorSpec], ...]:
+        """A and B of each adapted module, in the modules' order."""
+        found = {(spec.module, spec.role): spec for spec in self.specs}
+        return tuple((found[module, "A"], found[module, "B"]) for module, role in found if role == "A")
+
+    @property
     def parameters(self) -> int:
         """Values in all tensors."""
         return values_of(self.specs)

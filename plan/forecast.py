@@ -60,6 +60,8 @@ class Forecast:
     """Values of the adapter that sites train in a round."""
     parameters_sent: int
     """Values that a site sends for the strategy in a round."""
+    parameters_personal: int
+    """Values of the adapter that never leave their site."""
     base_parameters: int
     """Values of the base model outside its embeddings."""
     sites: int
@@ -106,6 +108,7 @@ def forecast(
     return Forecast(
         parameters=layout.parameters,
         parameters_trained=trained,
+        parameters_personal=values_of(context.layout.of_kind("personal")),
         parameters_sent=sum(part.length for part in strategy.parts(context)),
         base_parameters=size,
         sites=sites,

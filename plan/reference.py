@@ -67,14 +67,20 @@ def _block(name: str, kind: type[Settings], title: str) -> str:
 
 def _row(name: str, key: str, info: FieldInfo) -> str:
     excluded = NOT_HASHED.get(name, frozenset())
-    cells = [
-        f"`{key}`",
-        _type(info.annotation),
-        "required" if info.is_required() else f"`{_default(info.get_default(call_default_factory=True))}`",
-        _range(info),
-        "no" if excluded is None or key in excluded else "yes",
-        str(info.description),
-    ]
+    facts = key_facts(key, info)
+    return table_row(*facts[:-1], "no" if excluded is None or key in excluded else "yes", facts[-1])
+
+
+def key_facts(key: str, info: FieldInfo) -> tuple[str, str, str, str, str]:
+    """Name, type, default, range and meaning of a key, as Markdown."""
+    default = (
+        "required" if info.is_required() else f"`{_default(info.get_default(call_default_factory=True))}`"
+    )
+    return f"`{key}`", _type(info.annotation), default, _range(info), str(info.description)
+
+
+def table_row(*cells: str) -> str:
+    """One row of a Markdown table."""
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

@@ -18,7 +18,7 @@ class FFA(FedAvg):
     card: ClassVar[Card] = Card(
         summary="A stays as it was drawn: exact, half the traffic, and less noise under privacy.",
         source="Sun et al. 2024, arXiv 2403.12313",
-        roles=("A", "B"),
+        factors=True,
     )
 
     def layout(self, adapter: AdapterLayout, round_number: int) -> AdapterLayout:

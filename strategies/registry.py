@@ -10,7 +10,16 @@ GROUP = "sealora.strategies"
 BUILT_IN = {
     "fedavg": "sealora.strategies.fedavg:FedAvg",
     "fedprox": "sealora.strategies.fedprox:FedProx",
+    "scaffold": "sealora.strategies.scaffold:Scaffold",
+    "feddyn": "sealora.strategies.feddyn:FedDyn",
+    "fedavgm": "sealora.strategies.fedavgm:FedAvgM",
+    "fedadagrad": "sealora.strategies.fedadagrad:FedAdagrad",
+    "fedadam": "sealora.strategies.fedadam:FedAdam",
+    "fedyogi": "sealora.strategies.fedyogi:FedYogi",
     "ffa": "sealora.strategies.ffa:FFA",
+    "rolora": "sealora.strategies.rolora:RoLoRA",
+    "fedsvd": "sealora.strategies.fedsvd:FedSVD",
+    "fedsa": "sealora.strategies.fedsa:FedSA",
 }
 """Names that no other package can take."""
 MEMBERS = sorted(name for name in {**Strategy.__annotations__, **vars(Strategy)} if not name.startswith("_"))

@@ -37,12 +37,17 @@ class Card:
     """What it is for, in a sentence."""
     source: str
     """The publication."""
-    roles: tuple[str, ...] = ()
-    """Roles of tensors ("A", "B") that it cannot do without."""
+    arithmetic: Literal["linear", "sketch"] = "linear"
+    """Whether the sum of the sites' vectors is all it needs, or sketches of products travel too."""
+    mixed_ranks: bool = False
+    """Whether sites may have adapters of different ranks."""
+    factors: bool = False
+    """Whether it treats A and B apart, so that it needs adapters, not a head alone."""
     only_sgd: bool = False
-    """Whether its arithmetic takes local steps to be plain gradient steps."""
-    moves_by_rate: bool = False
-    """Whether a value moves by about `server_learning_rate` in a round, whatever its update's size."""
+    """Whether it takes a site's steps to be plain gradient steps."""
+    rate: Literal["one", "written", "none"] = "one"
+    """What `server_learning_rate` is: a factor of the mean update, which may stay 1; about what a value
+    moves by in a round, which a plan must write down; or nothing, as the method sets the step itself."""
 
 
 @dataclass(frozen=True)

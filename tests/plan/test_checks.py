@@ -39,8 +39,19 @@ BASE = Plan.from_text('schema = 1\nmodel.name = "m"\ntask.labels = ["a", "b"]')
         (
             {"strategy": {"name": "ffa"}, "lora": {"rank": 0}},
             "lora.rank",
-            'ffa treats A and B apart, and rank 0 has neither. Raise the rank, or use name = "fedavg"',
+            'ffa treats A and B apart, and rank 0 has neither. Raise the rank, or write name = "fedavg"',
         ),
+        (
+            {"strategy": {"name": "scaffold"}},
+            "training.optimizer",
+            'gradient steps. Write optimizer = "sgd".',
+        ),
+        (
+            {"strategy": {"name": "scaffold"}, "training": {"optimizer": "sgd", "momentum": 0.9}},
+            "training.momentum",
+            "Write momentum = 0.0.",
+        ),
+        ({"strategy": {"name": "fedadam"}}, "strategy.name", "Write server_learning_rate = 0.01"),
         ({"data": {"label_map": {"0": "A"}}}, "data.label_map.0", "no label of the task. Known: a, b."),
         (
             {"task": {"multi_label": True}, "data": {"label_map": {"0": "a|c"}}},
@@ -96,6 +107,10 @@ def test_a_sum_that_does_not_fit_its_words():
         {"task": {"multi_label": True}, "training": {"label_calibration": 1.0}},
         {"cohort": {"size": 5}, "simulation": {"sites": 5}},
         {"cohort": {"size": 100}},
+        {"strategy": {"name": "scaffold"}, "training": {"optimizer": "sgd"}},
+        {"strategy": {"name": "fedadam", "server_learning_rate": 1.0}},
+        {"strategy": {"name": "fedprox", "options": {"mu": 0}}},
+        {"lora": {"rank": 0}},
         {"simulation": {"partition": "natural", "partition_column": "ward"}, "cohort": {"size": 30}},
         {
             "simulation": {"sites": 3, "partition": "natural", "partition_column": "ward"},
@@ -121,6 +136,11 @@ def test_combinations_that_are_fine(change):
             'without partition = "dirichlet"',
         ),
         ({"simulation": {"size_rule": "square"}}, "simulation.size_rule", 'without partition = "size"'),
+        (
+            {"strategy": {"name": "feddyn", "server_learning_rate": 0.5}},
+            "strategy.server_learning_rate",
+            "has no effect with feddyn",
+        ),
         ({"lora": {"rank": 0, "dropout": 0.1}}, "lora.dropout", "without a lora.rank above 0"),
         (
             {"lora": {"rank": 0, "target_modules": ["q"]}},
