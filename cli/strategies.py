@@ -53,7 +53,7 @@ def _show(facts: Facts) -> None:
         print(f"  {title:<11} {text}".rstrip())
     for option in facts.options:
         limits = f" ({option.range})" if option.range else ""
-        print(f"  options.{option.key.strip('`')} = {option.default.strip('`')}{limits}: {option.meaning}")
+        print(f"  options.{option.key} = {option.default}{limits}: {option.meaning}")
 
 
 def _companions(facts: Facts) -> str:

@@ -1,5 +1,6 @@
 """From a trained adapter to the words that a site adds to the sum: clip, weight, encode."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -91,8 +92,8 @@ def scale(
 
 def _factor(plan: PlanSettings, parts: Sequence[Part], upload: Payload, weight: float) -> float:
     """The factor of one group."""
-    norm = np.sqrt(sum(float(np.square(upload[part.name], dtype=np.float64).sum()) for part in parts))
-    if not np.isfinite(norm):
+    norm = math.sqrt(sum(float(np.square(upload[part.name], dtype=np.float64).sum()) for part in parts))
+    if not math.isfinite(norm):
         raise RunError("the update is not finite.", "Lower training.learning_rate.")
     factor = min(1.0, plan.codec.clip / norm) if norm > 0 else 1.0
     scaled = factor

@@ -107,8 +107,8 @@ packages included, and `sealora strategies NAME` one of them.
 A and B where both are equally large; the head comes on top. *linear* means that the sum of the sites' vectors
 is all that is needed, so that it works under secure aggregation as it is. Record-level privacy works with
 each of them, since whatever is done with a privately trained adapter costs nothing more. *personal* tensors
-never leave their site: each site then measures its own model, the metrics are sums over those, and there is no
-one model to evaluate or use afterwards.
+never leave their site: each site then measures its own model, the metrics are sums over those, and there is
+no one model to evaluate or use afterwards.
 
 With `rank = 0` in `[lora]` the head alone is trained, by every strategy that does not treat A and B apart.
 
@@ -147,13 +147,16 @@ def _chapter(name: str) -> str:
     module = inspect.getdoc(sys.modules[kind.__module__]) or ""
     lines = [f"## {name}", "", f"{facts.summary} Source: {facts.source}.", "", module]
     if facts.options:
-        rows = [table_row(*vars(option).values()) for option in facts.options]
+        rows = [table_row(*key_facts(key, info)) for key, info in schema.fields(kind.options_class).items()]
         lines += ["", _OPTIONS_HEADER, *rows]
     return "\n".join(lines)
 
 
 def _options(kind: type[Settings]) -> Iterable[Option]:
-    return (Option(*key_facts(key, info)) for key, info in schema.fields(kind).items())
+    for name, info in schema.fields(kind).items():
+        key, type_, default, limits, meaning = key_facts(name, info)
+        plain = [text.replace("`", "") for text in (key, type_, default, limits)]
+        yield Option(plain[0], plain[1], plain[2], plain[3], meaning)
 
 
 def _context(strategy: Strategy, round_number: int, specs: tuple[TensorSpec, ...]) -> Context:

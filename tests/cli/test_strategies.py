@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 from sealora.strategies.registry import BUILT_IN
 
 
@@ -27,17 +25,16 @@ def test_one_in_full(command):
     code, out, _ = command("strategies", "fedprox")
     assert code == 0
     assert out.startswith("fedprox\n")
-    assert "options.mu = 0.01 (≥ 0, ≤ 100.0): Weight μ of the squared distance" in out
+    assert "options.mu = 0.01 (≥ 0, ≤ 100): Weight μ of the squared distance" in out
     assert "arXiv 1812.06127" in out
 
 
 def test_one_as_json(command):
     (option,) = json.loads(command("strategies", "fedprox", "--json")[1])["options"]
-    assert (option["key"], option["default"]) == ("`mu`", "`0.01`")
+    assert (option["key"], option["default"]) == ("mu", "0.01")
 
 
-@pytest.mark.parametrize("arguments", [("nope",), ("nope", "--json")])
-def test_an_unknown_one_is_one_line(command, arguments):
-    code, out, err = command("strategies", *arguments)
+def test_an_unknown_one_is_one_line(command):
+    code, out, err = command("strategies", "nope")
     assert (code, out) == (2, "")
     assert "there is no strategy named 'nope'. Known strategies: fedadagrad, fedadam" in err

@@ -55,7 +55,7 @@ def test_a_sound_promise_has_no_warnings():
         (
             {"privacy": {"metrics": "public", "public_holdout": "p.csv"}, "strategy": {"name": "fedsa"}},
             "privacy.metrics",
-            'fedsa keeps tensors at the sites, so there is no one model to measure. Write metrics = "withheld".',
+            'so there is no one model to measure. Write metrics = "withheld".',
         ),
     ],
 )
