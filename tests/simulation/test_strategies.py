@@ -70,8 +70,8 @@ def test_rows_are_orthonormal_after_each_round(tiny, tmp_path):
     ids=lambda sections: sections["strategy"]["name"],
 )
 def test_it_learns_something(tiny, tmp_path, sections):
-    result = run_of(tiny, tmp_path, 4, **sections).result
-    assert result["curve"][-1]["loss"] < result["curve"][0]["loss"]
+    losses = run_of(tiny, tmp_path, 5, **sections).result["train_loss"]
+    assert losses[-1] < losses[0]
 
 
 def test_personal_factors_stay_at_their_sites_and_measure_themselves(tiny, tmp_path):
@@ -96,7 +96,7 @@ def test_personal_factors_stay_at_their_sites_and_measure_themselves(tiny, tmp_p
 def test_rank_0_trains_the_head_alone(tiny, tmp_path):
     run = run_of(tiny, tmp_path, 3, lora={"rank": 0})
     assert run.result["parameters"] == 2 * 16 + 2
-    assert run.result["curve"][-1]["loss"] < run.result["curve"][0]["loss"]
+    assert run.result["train_loss"][-1] < run.result["train_loss"][0]
     assert run.predict(["the film was warm"])[0]["label"] in ("negative", "positive")
     base = AutoModelForSequenceClassification.from_pretrained(tiny.model)
     assert isinstance(PeftModel.from_pretrained(base, run.adapter_path), PeftModel)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from sealora.models.adapter import flatten
 from sealora.simulation.toy import FIRST, LAYOUT, toy_federation, toy_plan
 from sealora.strategies.settings import StrategySettings
