@@ -16,8 +16,10 @@ from sealora.models.settings import DataSettings
 from sealora.models.table import read_table
 from sealora.models.task import Example, Task, load_task
 from sealora.plan.loader import Plan, load
+from sealora.protocol.errors import UsageError
 from sealora.simulation.run_folder import RunFolder
 from sealora.simulation.simulate import simulate as run_simulation
+from sealora.strategies.registry import load_strategy
 
 
 def simulate(
@@ -117,6 +119,12 @@ class Run:
 
     @cached_property
     def _adapter(self) -> Adapter:
+        personal = load_strategy(self.plan.strategy).layout(self._trainer.layout, 1).of_kind("personal")
+        if personal:
+            raise UsageError(
+                f"with {self.plan.strategy.name} every site has a model of its own, so there is none to use.",
+                "result.json has the metrics that each site measured with its own.",
+            )
         return self.folder.load_adapter(self._trainer.layout)
 
 

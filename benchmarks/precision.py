@@ -29,7 +29,7 @@ from pairs import json_line, machine, table
 from rich.console import Console
 
 import sealora
-from sealora.client import contribution
+from sealora.client import contribution, site
 from sealora.plan.loader import Plan, load
 from sealora.plan.settings import PlanSettings
 from sealora.simulation.run_folder import RunFolder
@@ -69,13 +69,11 @@ def largest_coordinates(plan: Plan, console: Console) -> list[float]:
     original, found = contribution.clip, []
 
     def clip(settings: PlanSettings, parts: tuple[Part, ...], upload: Payload, weight: float) -> Any:
-        weights = {part.name: weight if part.weighted else 1.0 for part in parts}
-        found.append(
-            max(float(np.abs(vector).max(initial=0)) * weights[name] for name, vector in upload.items())
-        )
+        vectors = contribution.scale(parts, upload, weight, dict.fromkeys(upload, 1.0))
+        found.append(max(float(np.abs(vector).max(initial=0)) for vector in vectors.values()))
         return original(settings, parts, upload, weight)
 
-    with tempfile.TemporaryDirectory() as folder, patch.object(contribution, "clip", clip):
+    with tempfile.TemporaryDirectory() as folder, patch.object(site, "clip", clip):
         sealora.simulate(plan, Path(folder) / "probe", console=console)
     return found
 

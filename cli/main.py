@@ -21,6 +21,7 @@ COMMANDS = {
     "predict": "Use a trained adapter on new texts.",
     "audit": "Attack a run or a plan, and compare what leaks with what is claimed.",
     "demo": "Fine-tune a small model across simulated sites in a few minutes.",
+    "strategies": "List strategies and their options.",
     "assets": "List and install the bundled models and data sets.",
     "ledger": "Read, verify and export privacy ledgers.",
     "site": "Keep a site: keys, policy, approvals and its log.",

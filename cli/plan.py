@@ -88,7 +88,8 @@ def _rows(expected: "Forecast") -> list[tuple[str, str]]:
     return [
         (
             "parameters",
-            f"{expected.parameters_trained:,} trained; {expected.base_parameters:,} in the base's layers",
+            f"{expected.parameters_trained:,} trained, {expected.parameters_sent:,} sent"
+            f"{_personal(expected)}; {expected.base_parameters:,} in the base's layers",
         ),
         ("upload", f"{expected.words:,} words, {_size(expected.bytes_up)} per site and round"),
         ("download", f"{_size(expected.bytes_down)} per site and round"),
@@ -101,6 +102,12 @@ def _rows(expected: "Forecast") -> list[tuple[str, str]]:
             f"{_duration(expected.seconds)} simulated here (assumes {expected.assumption})",
         ),
     ]
+
+
+def _personal(expected: "Forecast") -> str:
+    if not expected.parameters_personal:
+        return ""
+    return f", {expected.parameters_personal:,} personal (each site measures its own model)"
 
 
 def _masks(expected: "Forecast") -> str:

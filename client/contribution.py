@@ -1,5 +1,6 @@
 """From a trained adapter to the words that a site adds to the sum: clip, weight, encode."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,15 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sealora.client.trainer import Trained
 from sealora.models.task import LOSS_UNITS, Counts
 from sealora.plan import payload as names
-from sealora.plan.payload import site_weight, weight_units
+from sealora.plan.payload import part_range, relative_weight, site_weight
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.codec import Layout, Words
 from sealora.protocol.errors import RunError
 from sealora.protocol.keystream import Keystream, derive_key
-from sealora.strategies.strategy import Part, Payload
+from sealora.strategies.strategy import Part, Payload, Trained
 
 
 def contribution(
@@ -23,25 +23,25 @@ def contribution(
     layout: Layout,
     parts: tuple[Part, ...],
     upload: Payload,
+    factors: Mapping[str, float],
     trained: Trained,
     counted_rows: int,
     metrics: Mapping[str, Counts],
     rounding: Keystream,
 ) -> Words:
-    """Encode one site's upload with its weight by `counted_rows`, its training loss and its metric sums.
+    """Encode one site's upload, times its factors, with its weight by `counted_rows`, loss and metric sums.
 
     With a privacy guarantee, the upload, its weight (the same for all) and noised metrics, if there are
     any, are all that is encoded.
-    Raises RunError if the upload holds NaN or infinity: the site refuses its own update.
     """
     weight = site_weight(plan, counted_rows)
-    vectors, clipped = clip(plan, parts, upload, weight / weight_units(plan))
-    updates = {names.UPDATE + name: vector for name, vector in vectors.items()}
+    scaled = scale(parts, upload, relative_weight(plan, counted_rows), factors)
+    updates = {names.UPDATE + name: vector for name, vector in scaled.items()}
     weights = {names.WEIGHT: np.array([weight])}
     if plan.privacy.private:
         return layout.encode({**updates, **weights, **metric_segments(metrics)}, rounding)
     figures: dict[str, NDArray[np.generic]] = {
-        names.CLIPPED: np.array([int(clipped)]),
+        names.CLIPPED: np.array([int(min(factors.values(), default=1.0) < 1.0)]),
         names.TRAIN_LOSS: np.array([round(min(trained.loss * LOSS_UNITS, names.MAX_TRAIN_LOSS))]),
         names.TRAIN_ROWS: np.array([trained.rows]),
     }
@@ -66,27 +66,47 @@ def metric_segments(metrics: Mapping[str, Counts]) -> dict[str, NDArray[np.gener
     return {names.METRIC + name: counts for name, counts in metrics.items()}
 
 
-def clip(
-    plan: PlanSettings, parts: tuple[Part, ...], upload: Payload, weight: float
-) -> tuple[dict[str, NDArray[np.float64]], bool]:
-    """Scale an upload down, its direction kept, to the plan's L2 norm and coordinate range.
+def clip(plan: PlanSettings, parts: tuple[Part, ...], upload: Payload, weight: float) -> dict[str, float]:
+    """By how much each part must be scaled down, its group's direction kept, to stay within bounds.
 
-    The L2 norm is joint over all parts, in float64. Returns the weighted vectors and whether
-    anything was scaled down.
+    The bounds are the plan's L2 norm, joint over the parts of a group, and each part's range after
+    weighting, all in float64. Returns factors in (0, 1] by part. Raises RunError if the upload holds
+    NaN or infinity: the site refuses its own update.
     """
-    norm = np.sqrt(sum(float(np.square(vector, dtype=np.float64).sum()) for vector in upload.values()))
-    if not np.isfinite(norm):
+    factors: dict[str, float] = {}
+    for group in dict.fromkeys(part.group for part in parts):
+        members = [part for part in parts if part.group == group]
+        factors |= dict.fromkeys([part.name for part in members], _factor(plan, members, upload, weight))
+    return factors
+
+
+def scale(
+    parts: tuple[Part, ...], upload: Payload, weight: float, factors: Mapping[str, float]
+) -> dict[str, NDArray[np.float64]]:
+    """The vectors as they are summed: scaled down, and weighted where they are."""
+    return {
+        part.name: upload[part.name].astype(np.float64) * (_weight(part, weight) * factors[part.name])
+        for part in parts
+    }
+
+
+def _factor(plan: PlanSettings, parts: Sequence[Part], upload: Payload, weight: float) -> float:
+    """The factor of one group."""
+    norm = math.sqrt(sum(float(np.square(upload[part.name], dtype=np.float64).sum()) for part in parts))
+    if not math.isfinite(norm):
         raise RunError("the update is not finite.", "Lower training.learning_rate.")
     factor = min(1.0, plan.codec.clip / norm) if norm > 0 else 1.0
-    weights = {part.name: weight if part.weighted else 1.0 for part in parts}
-    # Multiplied in the order of the last line, so that a peak within the range stays within it.
-    peaks = [
-        float(np.abs(vector).max(initial=0)) * (weights[name] * factor) for name, vector in upload.items()
-    ]
-    if max(peaks, default=0.0) > plan.codec.range:
-        factor *= plan.codec.range / max(peaks) * (1 - 1e-12)
-    scaled = {name: vector.astype(np.float64) * (weights[name] * factor) for name, vector in upload.items()}
-    return scaled, factor < 1.0
+    scaled = factor
+    for part in parts:
+        # Multiplied in the order of `scale`, so that a peak within the range stays within it.
+        peak = float(np.abs(upload[part.name]).max(initial=0)) * (_weight(part, weight) * factor)
+        if peak > part_range(plan, part):
+            scaled = min(scaled, factor * (part_range(plan, part) / peak * (1 - 1e-12)))
+    return scaled
+
+
+def _weight(part: Part, weight: float) -> float:
+    return weight if part.weighted else 1.0
 
 
 def rounding_key(seed: int, site: str, round_number: int) -> Keystream:

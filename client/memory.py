@@ -1,4 +1,4 @@
-"""A site's memory between rounds, prepared with an upload and committed when its round completed."""
+"""A site's memory between rounds: prepared with an upload, committed when that is known to be in a sum."""
 
 from pathlib import Path
 
@@ -10,8 +10,9 @@ from sealora.strategies.strategy import Memory
 class SiteMemory:
     """Named tensors in a folder: `committed.safetensors` and one prepared file for each open attempt.
 
-    A prepared memory takes effect only when a later header says that its round and attempt became
-    the model, so a lost round leaves the memory as it was. Files are written whole and renamed.
+    A prepared memory takes effect only when a later header says that its attempt is the last one that
+    this site was part of the sum of, so what was lost or late leaves the memory as it was. Files are
+    written whole and renamed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,13 +29,16 @@ class SiteMemory:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_durably(self._prepared(round_number, attempt), pack(memory))
 
-    def commit(self, round_number: int, attempt: int) -> None:
-        """Make the memory prepared for that attempt the committed one; forget the others of the past."""
-        path = self._prepared(round_number, attempt)
+    def commit(self, contributed: tuple[int, int], completed: int) -> None:
+        """Make the memory prepared for that (round, attempt) the committed one, if it is not yet.
+
+        Forget all others that were prepared up to the round that is completed: they are in no sum.
+        """
+        path = self._prepared(*contributed)
         if path.exists():
             path.replace(self._folder / "committed.safetensors")
         for other in self._folder.glob("prepared-*.safetensors"):
-            if int(other.stem.split("-")[1]) <= round_number:
+            if int(other.stem.split("-")[1]) <= completed:
                 other.unlink()
 
     def _prepared(self, round_number: int, attempt: int) -> Path:

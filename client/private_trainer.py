@@ -15,7 +15,6 @@ from sealora.client.batches import snug_batches
 from sealora.client.per_example import PerExampleGradients, clipped_sum
 from sealora.client.self_test import check_training, check_units
 from sealora.client.torch_trainer import TorchTrainer, add_gradients
-from sealora.client.trainer import Trained
 from sealora.client.units import Unit, clipped_unit_sum, units_of
 from sealora.models import lora
 from sealora.models.adapter import AdapterLayout, Tensors
@@ -24,7 +23,7 @@ from sealora.privacy.noise import GaussianNoise
 from sealora.privacy.sampling import choose, poisson_sample
 from sealora.privacy.schedule import Schedule
 from sealora.privacy.settings import PrivacySettings
-from sealora.strategies.strategy import Start
+from sealora.strategies.strategy import Start, Trained
 
 MICROBATCH = 32
 """Rows of one forward pass, unless the plan says otherwise: bounds the memory of single gradients."""
@@ -68,10 +67,10 @@ class PrivateTrainer:
     ) -> Trained:
         """See Trainer. Neither loss nor rows are told: NaN and 0. `seed` decides nothing that is secret."""
         parameters = self._inner.prepare(start.tensors, trains, seed)
-        optimizer = self._inner.optimizer(list(parameters.values()))
+        optimizer, path = self._inner.optimizer(list(parameters.values())), 0.0
         units = units_of(examples, self._settings.unit)
         for step in range(self._event.steps):
-            self._inner.set_step_size(optimizer, round_number, step / self._event.steps)
+            path += self._inner.set_step_size(optimizer, round_number, step / self._event.steps)
             drawn = [units[unit] for unit in poisson_sample(len(units), self._event.sampling_rate)]
             chosen = [choose(rows, self._settings.records_per_unit) for rows in drawn]
             self._set_gradients(parameters, [[examples[row] for row in rows] for rows in chosen])
@@ -79,7 +78,8 @@ class PrivateTrainer:
                 add_gradients(parameters, start.gradient_term)
             optimizer.step()
         self._inner.model.eval()
-        return Trained(lora.read(self._inner.model), float("nan"), 0)
+        steps = self._event.steps
+        return Trained(lora.read(self._inner.model), float("nan"), 0, steps, path / steps)
 
     def evaluate(self, tensors: Tensors, examples: Sequence[Example]) -> dict[str, Counts]:
         """See Trainer. The counts are exact: for public examples only."""

@@ -7,25 +7,38 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sealora.client.contribution import contribution, counted_rows, metric_segments, rounding_key
+from sealora.client.contribution import (
+    clip,
+    contribution,
+    counted_rows,
+    metric_segments,
+    rounding_key,
+)
 from sealora.client.memory import SiteMemory
 from sealora.client.noised_metrics import noised_sums
 from sealora.client.trainer import Trainer
 from sealora.client.units import units_of
-from sealora.models.adapter import Tensors, unpack
+from sealora.models.adapter import Tensors, check, unpack
 from sealora.models.task import Counts, Metrics
-from sealora.plan.payload import payload_layout
+from sealora.plan.payload import payload_layout, relative_weight, round_context
 from sealora.plan.settings import PlanSettings
 from sealora.privacy.noise import GaussianNoise
 from sealora.protocol import messages
 from sealora.protocol.attempts import NO_RECORDS, Head
-from sealora.protocol.codec import Words
-from sealora.protocol.errors import BudgetError, DataError, ProtocolError, RefusedError, SealoraError
+from sealora.protocol.codec import Layout, Words
+from sealora.protocol.errors import (
+    BudgetError,
+    DataError,
+    ProtocolError,
+    RefusedError,
+    RunError,
+    SealoraError,
+)
 from sealora.protocol.keystream import derive_key
 from sealora.protocol.messages import Header, Open, Reason, Refusal, Work
 from sealora.protocol.secure_site import Aborted
 from sealora.protocol.session import SiteHalf
-from sealora.strategies.strategy import Broadcast, Part, Payload, Strategy
+from sealora.strategies.strategy import Context, Part, Payload, Strategy
 
 if TYPE_CHECKING:  # they load scipy and data frames, which take seconds
     from sealora.client.purse import Purse
@@ -59,6 +72,8 @@ class Site:
     name: str
     contract: Contract
     trainer: Trainer
+    first: Tensors = field(repr=False)
+    """The adapter's first values, which every party draws from the plan's seed."""
     data: "SiteData"
     memory: SiteMemory
     new_session: SessionFactory
@@ -98,13 +113,20 @@ class Site:
         self._check(header, opening)
         session = self.new_session(opening)
         self._last = (header.round, header.attempt)
-        self.memory.commit(*header.completed)
-        broadcast = Broadcast(unpack(opening.tensors), opening.trains)
-        words = (
-            self._train(header, broadcast) if header.work == Work.TRAIN else self._evaluate(header, broadcast)
-        )
+        self.memory.commit(header.last_contribution(self.name), header.completed[0])
+        context = self._context(header)
+        received = unpack(opening.tensors)
+        check(self.contract.strategy.broadcast(context), received)
+        work = self._train if header.work == Work.TRAIN else self._evaluate
+        words = work(header, received, context)
         self._session = session
         return session.start(words, self._ledger)
+
+    def _context(self, header: Header) -> Context:
+        contract = self.contract
+        return round_context(
+            contract.plan, contract.strategy, self.trainer.layout, header.round, len(header.cohort)
+        )
 
     def _check(self, header: Header, opening: Open) -> None:
         if header.plan_hash != self.contract.plan_hash:
@@ -115,58 +137,53 @@ class Site:
             raise ProtocolError("replayed", "this round and attempt were already answered")
         if header.model_hash != messages.model_hash(opening.tensors, opening.trains):
             raise ProtocolError("wrong_model", "the model received is not the one that the header names")
-        strangers = set(opening.trains) - {spec.name for spec in self.trainer.layout.specs}
-        if strangers:
-            raise ProtocolError("malformed", "the header asks to train tensors that the plan does not have")
+        if opening.trains != self._context(header).layout.trained:
+            raise ProtocolError(
+                "malformed", "the header asks to train other tensors than the plan's strategy"
+            )
         if self.policy is not None:
             self.policy.require(self.contract.plan, self.contract.plan_hash, header)
 
-    def _train(self, header: Header, broadcast: Broadcast) -> Words:
-        contract = self.contract
-        layout = payload_layout(
-            contract.plan,
-            contract.strategy,
-            contract.task,
-            self.trainer.layout,
-            len(header.cohort),
-            Work.TRAIN,
-        )
-        _require_layout(header, layout.words, layout.levels)
+    def _train(self, header: Header, received: Tensors, context: Context) -> Words:
+        contract, strategy = self.contract, self.contract.strategy
+        layout = self._layout(header, context)
         memory = self.memory.read()
-        start = contract.strategy.local(broadcast, memory, contract.plan.lora.rank)
+        start = strategy.local(received, self.first, memory, context)
         self.trainer.layout.check(start.tensors)
         if self.purse is not None:
             self._ledger = self.purse.pay(header)
         metrics = self._measure(start.tensors)
         seed = derive_key("sealora/v1/training", contract.plan.seed, self.name, header.round)
-        trained = self.trainer.train(start, broadcast.trains, self.data.train, header.round, seed)
-        upload, kept = contract.strategy.upload(broadcast, trained.tensors, memory)
-        parts = contract.strategy.parts(self.trainer.layout)
+        trained = self.trainer.train(start, context.layout.trained, self.data.train, header.round, seed)
+        upload = strategy.upload(received, trained, memory, context)
+        parts = strategy.parts(context)
         _require_parts(parts, upload)
+        rows = counted_rows(contract.plan, [example.target for example in self.data.train])
+        factors = clip(contract.plan, parts, upload, relative_weight(contract.plan, rows))
+        kept = strategy.remember(upload, factors, trained, memory, context)
         self.memory.prepare(header.round, header.attempt, kept)
         rounding = rounding_key(contract.plan.seed, self.name, header.round)
-        rows = counted_rows(contract.plan, [example.target for example in self.data.train])
-        return contribution(contract.plan, layout, parts, upload, trained, rows, metrics, rounding)
+        return contribution(contract.plan, layout, parts, upload, factors, trained, rows, metrics, rounding)
 
-    def _evaluate(self, header: Header, broadcast: Broadcast) -> Words:
+    def _evaluate(self, header: Header, received: Tensors, context: Context) -> Words:
         contract = self.contract
         if self.purse is not None:
             self.purse.price(header.work)
-        layout = payload_layout(
-            contract.plan,
-            contract.strategy,
-            contract.task,
-            self.trainer.layout,
-            len(header.cohort),
-            Work.EVALUATE,
-        )
-        _require_layout(header, layout.words, layout.levels)
-        start = contract.strategy.local(broadcast, self.memory.read(), contract.plan.lora.rank)
+        layout = self._layout(header, context)
+        start = contract.strategy.local(received, self.first, self.memory.read(), context)
         self.trainer.layout.check(start.tensors)
         if self.purse is not None:
             self._ledger = self.purse.pay(header)
         sums: dict[str, NDArray[np.generic]] = metric_segments(self._measure(start.tensors))
         return layout.encode(sums, rounding_key(contract.plan.seed, self.name, header.round))
+
+    def _layout(self, header: Header, context: Context) -> Layout:
+        """The payload's layout. Raises ProtocolError unless it is the header's."""
+        contract = self.contract
+        layout = payload_layout(contract.plan, contract.strategy, contract.task, context, header.work)
+        if (header.words, header.levels) != (layout.words, layout.levels):
+            raise ProtocolError("wrong_dimension", "the header's dimensions are not the plan's")
+        return layout
 
     def _measure(self, tensors: Tensors) -> Mapping[str, Counts]:
         """The sum vector to be sent: exact, or noised and of the training rows, or none."""
@@ -182,15 +199,10 @@ class Site:
         return noised_sums(contributions, units, parts, release.noise_multiplier, GaussianNoise())
 
 
-def _require_layout(header: Header, words: int, levels: int) -> None:
-    if (header.words, header.levels) != (words, levels):
-        raise ProtocolError("wrong_dimension", "the header's dimensions are not the plan's")
-
-
 def _require_parts(parts: tuple[Part, ...], upload: Payload) -> None:
-    """A header may name fewer trained tensors than the plan's, and the upload is then too short."""
+    """A strategy that does not keep its word is a bug of the package it comes from."""
     if {part.name: (part.length,) for part in parts} != {name: v.shape for name, v in upload.items()}:
-        raise ProtocolError("wrong_dimension", "training what the header names does not fill the upload")
+        raise RunError("the strategy's upload is not what it declares.", "Report this to its authors.")
 
 
 def _reason(error: SealoraError) -> Reason:

@@ -16,14 +16,13 @@ from peft import PeftModel
 
 from sealora.client.batches import collate, shuffled_batches, sorted_batches
 from sealora.client.schedule import learning_rate
-from sealora.client.trainer import Trained
 from sealora.models import lora
 from sealora.models.adapter import AdapterLayout, Tensors
 from sealora.models.base import Base
 from sealora.models.settings import LoraSettings, TrainingSettings
 from sealora.models.task import Counts, Example, Task
 from sealora.protocol.errors import RunError
-from sealora.strategies.strategy import GradientTerm, Start
+from sealora.strategies.strategy import GradientTerm, Start, Trained
 
 EVALUATION_BATCH = 32
 
@@ -73,10 +72,10 @@ class TorchTrainer:
         self._class_bias = self._bias_of(examples)
         optimizer = self.optimizer(list(trained.values()))
         generator = np.random.default_rng(list(seed))
-        total, rows = torch.zeros((), dtype=torch.float64), 0
+        total, rows, path = torch.zeros((), dtype=torch.float64), 0, 0.0
         batches = list(self._epochs(examples, generator))
         for step, batch in enumerate(batches):
-            self.set_step_size(optimizer, round_number, step / len(batches))
+            path += self.set_step_size(optimizer, round_number, step / len(batches))
             total += self._accumulate([examples[row] for row in batch])
             rows += len(batch)
             if start.gradient_term is not None:
@@ -89,7 +88,7 @@ class TorchTrainer:
         self.model.eval()
         if not np.isfinite(loss):
             raise RunError("training diverged: the loss is not finite.", "Lower training.learning_rate.")
-        return Trained(lora.read(self.model), loss, rows)
+        return Trained(lora.read(self.model), loss, rows, len(batches), path / max(len(batches), 1))
 
     def evaluate(self, tensors: Tensors, examples: Sequence[Example]) -> dict[str, Counts]:
         """See Trainer."""
@@ -136,14 +135,16 @@ class TorchTrainer:
             return torch.optim.SGD(parameters, momentum=settings.momentum, weight_decay=settings.weight_decay)
         return torch.optim.AdamW(parameters, weight_decay=settings.weight_decay)
 
-    def set_step_size(self, optimizer: torch.optim.Optimizer, round_number: int, share: float) -> None:
-        """Set the step size for when the share of this round's steps is done.
+    def set_step_size(self, optimizer: torch.optim.Optimizer, round_number: int, share: float) -> float:
+        """Set the step size for when the share of this round's steps is done, and return it.
 
         Raises RunError once `stop` was called: every step begins here.
         """
         self._check_stopped()
+        size = learning_rate(self._settings, (round_number - 1 + share) / self._rounds)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(self._settings, (round_number - 1 + share) / self._rounds)
+            group["lr"] = size
+        return size
 
     def losses(self, examples: Sequence[Example]) -> torch.Tensor:
         """The training loss of each example, shape (examples,), with its graph."""

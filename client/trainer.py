@@ -1,21 +1,11 @@
 """What a site does with a model: train an adapter on its rows, and count how good one is."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from sealora.models.adapter import AdapterLayout, Tensors
 from sealora.models.task import Counts, Example
-from sealora.strategies.strategy import Start
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The adapter after training, the loss summed over all rows seen, and their number."""
-
-    tensors: Tensors = field(repr=False)
-    loss: float
-    rows: int
+from sealora.strategies.strategy import Start, Trained
 
 
 class Trainer(Protocol):

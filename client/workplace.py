@@ -23,6 +23,7 @@ from sealora.client.torch_trainer import TorchTrainer
 from sealora.client.trainer import Trainer
 from sealora.models.base import Base, base_hash, load_base
 from sealora.models.fingerprint import table_digest
+from sealora.models.lora import initial_adapter
 from sealora.models.settings import DataSettings
 from sealora.models.site_data import SiteData, prepare
 from sealora.models.table import draw_rows, read_table
@@ -56,6 +57,7 @@ def open_site(folder: SiteFolder, plan: Plan, identity: IdentityKey, attempts: A
         name=folder.name,
         contract=Contract(plan, bytes.fromhex(plan.hash), task, load_strategy(plan.strategy)),
         trainer=trainer,
+        first=initial_adapter(trainer.layout, plan.seed).tensors,
         data=_rows(plan, where, table, task, base, folder.name),
         memory=SiteMemory(folder.path / "memory" / plan.hash[:16]),
         new_session=_sessions(folder, plan, identity, attempts),

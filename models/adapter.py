@@ -5,8 +5,8 @@ NumPy only, so that strategies, the coordinator and their tests need no torch.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -28,9 +28,9 @@ class TensorSpec:
     """One tensor of an adapter.
 
     `role` is "A" (rank × in) or "B" (out × rank) of a LoRA pair, which `module` and `scale`
-    (alpha / rank) belong to, or "other" (a classifier head). `kind` says who holds it: *shared*
-    tensors are sent, *frozen* ones keep their first value, *personal* ones never leave their site,
-    *residual* ones are folded into the base.
+    (alpha / rank) belong to, or "other" (a classifier head). `kind` says what becomes of it in a
+    round: *shared* tensors are trained and sent, *personal* ones trained and never sent, *frozen*
+    ones held as they are, *residual* ones folded into the base.
     """
 
     name: str
@@ -73,21 +73,29 @@ class AdapterLayout:
         return tuple(spec for spec in self.specs if spec.kind in kinds)
 
     @property
+    def trained(self) -> tuple[str, ...]:
+        """Names of the tensors that sites train, in order."""
+        return tuple(spec.name for spec in self.of_kind("shared", "personal"))
+
+    @property
+    def pairs(self) -> tuple[tuple[TensorSpec, TensorSpec], ...]:
+        """A and B of each adapted module, in the modules' order."""
+        found = {(spec.module, spec.role): spec for spec in self.specs}
+        return tuple((found[module, "A"], found[module, "B"]) for module, role in found if role == "A")
+
+    @property
     def parameters(self) -> int:
         """Values in all tensors."""
-        return sum(spec.size for spec in self.specs)
+        return values_of(self.specs)
+
+    def marked(self, kind: Kind, role: Role) -> "AdapterLayout":
+        """This layout with all tensors of one role of another kind."""
+        specs = (replace(spec, kind=kind) if spec.role == role else spec for spec in self.specs)
+        return replace(self, specs=tuple(specs))
 
     def check(self, tensors: Tensors) -> None:
         """Raises ModelError unless the tensors are exactly this layout's, in float32."""
-        missing = {spec.name for spec in self.specs} - set(tensors)
-        strange = set(tensors) - {spec.name for spec in self.specs}
-        if missing or strange:
-            raise ModelError(f"the adapter lacks {sorted(missing)} and has unknown {sorted(strange)}.")
-        for spec in self.specs:
-            tensor = tensors[spec.name]
-            if tensor.shape != spec.shape or tensor.dtype != np.float32:
-                found = f"{tensor.dtype}{tensor.shape}"
-                raise ModelError(f"{spec.name} is {found}, the plan says float32{spec.shape}.")
+        check(self.specs, tensors)
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,24 @@ class Adapter:
     def replace(self, tensors: Tensors) -> "Adapter":
         """This adapter with some tensors exchanged."""
         return Adapter(self.layout, {**self.tensors, **tensors})
+
+
+def values_of(specs: Iterable[TensorSpec]) -> int:
+    """Values in these tensors together."""
+    return sum(spec.size for spec in specs)
+
+
+def check(specs: Collection[TensorSpec], tensors: Tensors) -> None:
+    """Raises ModelError unless the tensors are exactly those of the specs, in float32."""
+    missing = {spec.name for spec in specs} - set(tensors)
+    strange = set(tensors) - {spec.name for spec in specs}
+    if missing or strange:
+        raise ModelError(f"the adapter lacks {sorted(missing)} and has unknown {sorted(strange)}.")
+    for spec in specs:
+        tensor = tensors[spec.name]
+        if tensor.shape != spec.shape or tensor.dtype != np.float32:
+            found = f"{tensor.dtype}{tensor.shape}"
+            raise ModelError(f"{spec.name} is {found}, the plan says float32{spec.shape}.")
 
 
 def pack(tensors: Tensors) -> bytes:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN_TARGETS
+from peft.utils.constants import DUMMY_TARGET_MODULES as NO_TARGETS
 from torch import nn
 
 from sealora.models.adapter import Adapter, AdapterLayout, Array, Role, Tensors, TensorSpec, pack, unpack
@@ -28,6 +29,27 @@ def attach(model: nn.Module, settings: LoraSettings, head: str) -> PeftModel:
 
     Raises ModelError naming the linear layers there are if a target module matches none.
     """
+    targets = _targets(model, settings) if settings.rank else NO_TARGETS
+    config = LoraConfig(
+        task_type=TASK_TYPES[head],
+        r=max(settings.rank, 1),
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=targets,
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            adapted = get_peft_model(model, config)
+    except ValueError as error:
+        raise ModelError(f"peft cannot adapt {targets}: {str(error).splitlines()[0]}") from None
+    for parameter in parameters_of(adapted).values():
+        # peft leaves the head in the base's format, and half precision would lose its small steps.
+        parameter.data = parameter.data.float()
+    return adapted
+
+
+def _targets(model: nn.Module, settings: LoraSettings) -> list[str]:
     targets = settings.target_modules or find_targets(model)
     linear = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if _adaptable(module)}
     names = [name for name, _ in model.named_modules()]
@@ -37,23 +59,7 @@ def attach(model: nn.Module, settings: LoraSettings, head: str) -> PeftModel:
                 f"the model has no module {target!r} for lora.target_modules.",
                 f"Linear layers: {', '.join(sorted(linear - set(HEAD_NAMES)))}.",
             )
-    config = LoraConfig(
-        task_type=TASK_TYPES[head],
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=sorted(targets),
-    )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            adapted = get_peft_model(model, config)
-    except ValueError as error:
-        raise ModelError(f"peft cannot adapt {sorted(targets)}: {str(error).splitlines()[0]}") from None
-    for parameter in parameters_of(adapted).values():
-        # peft leaves the head in the base's format, and half precision would lose its small steps.
-        parameter.data = parameter.data.float()
-    return adapted
+    return sorted(targets)
 
 
 def find_targets(model: nn.Module) -> tuple[str, ...]:
@@ -123,7 +129,7 @@ def layout_of(model: PeftModel) -> AdapterLayout:
         role, module = _role(name)
         factor = 1.0 if role == "other" else scale
         specs.append(TensorSpec(name, tuple(parameter.shape), role, module, factor))
-    return AdapterLayout(tuple(specs), config.r)
+    return AdapterLayout(tuple(specs), 0 if config.target_modules == NO_TARGETS else config.r)
 
 
 def read(model: PeftModel) -> dict[str, Array]:

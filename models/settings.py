@@ -23,10 +23,10 @@ class ModelSettings(Settings):
 
 
 class LoraSettings(Settings):
-    """The low-rank adapter that is trained (LoRA, arXiv 2106.09685)."""
+    """The low-rank adapter that is trained (LoRA, arXiv 2106.09685), together with the task's head."""
 
-    rank: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Rank r of every adapted matrix."""
+    rank: Annotated[int, Field(ge=0, le=1024)] = 8
+    """Rank r of every adapted matrix; 0 adapts none, and trains the head alone."""
     alpha: PositiveFloat = 16.0
     """Scaling numerator: the update is alpha / rank · B·A."""
     dropout: Fraction = 0.0

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.metadata import entry_points
 
-from sealora.plan import privacy_checks
+from sealora.plan import privacy_checks, strategy_checks
 from sealora.plan.problems import Problem, did_you_mean
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.codec import Layout
@@ -33,14 +33,11 @@ def warnings(plan: PlanSettings) -> list[Problem]:
     return [problem for check in WARNINGS for problem in check(plan)]
 
 
-def registered_names(plan: PlanSettings) -> Iterator[Problem]:
-    """Task and strategy must be known here: built in, or from an installed package."""
-    for section, name in (("task", plan.task.name), ("strategy", plan.strategy.name)):
-        known = _registered("sealora.tasks" if section == "task" else "sealora.strategies")
-        if name not in known:
-            yield Problem(
-                (section, "name"), f"there is no {section} of this name.", did_you_mean(name, known)
-            )
+def registered_task(plan: PlanSettings) -> Iterator[Problem]:
+    """The task must be known here: built in, or from an installed package."""
+    known = _registered("sealora.tasks")
+    if plan.task.name not in known:
+        yield Problem(("task", "name"), "there is no task of this name.", did_you_mean(plan.task.name, known))
 
 
 def labels(plan: PlanSettings) -> Iterator[Problem]:
@@ -199,7 +196,7 @@ def contributors(plan: PlanSettings) -> int:
 
 def unused_keys(plan: PlanSettings) -> Iterator[Problem]:
     """Keys that are set, but only mean something under another setting."""
-    simulation, data, model = plan.simulation, plan.data, plan.model
+    simulation, data, model, lora = plan.simulation, plan.data, plan.model, plan.lora
     conditions = (
         (
             simulation.partition == "natural",
@@ -218,6 +215,8 @@ def unused_keys(plan: PlanSettings) -> Iterator[Problem]:
         (simulation.partition == "size", simulation, "simulation", "size_rule", 'partition = "size"'),
         (bool(data.filter_column), data, "data", "filter_value", "a filter_column"),
         (not model.name.startswith("bundled:"), model, "model", "revision", "a hub's model"),
+        (bool(lora.rank), lora, "lora", "target_modules", "a lora.rank above 0"),
+        (bool(lora.rank), lora, "lora", "dropout", "a lora.rank above 0"),
     )
     for used, settings, section, key, wanted in conditions:
         if not used and getattr(settings, key) != type(settings).model_fields[key].default:
@@ -254,7 +253,7 @@ def half_precision(plan: PlanSettings) -> Iterator[Problem]:
 
 
 ERRORS: tuple[Check, ...] = (
-    registered_names,
+    registered_task,
     labels,
     label_map,
     columns,
@@ -266,6 +265,11 @@ ERRORS: tuple[Check, ...] = (
     cohort,
     codec,
     secure_aggregation,
+    strategy_checks.usable,
+    strategy_checks.factors,
+    strategy_checks.gradient_steps,
+    strategy_checks.written_rate,
+    strategy_checks.personal_metrics,
     privacy_checks.promises,
     privacy_checks.ledgers,
     privacy_checks.units,
@@ -277,6 +281,7 @@ WARNINGS: tuple[Check, ...] = (
     losses,
     half_precision,
     unmasked,
+    strategy_checks.unused_rate,
     privacy_checks.large_delta,
     privacy_checks.expected_batch,
     privacy_checks.no_effect,

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sealora.plan.settings import PlanSettings
+from sealora.strategies.registry import strategy_class
+from sealora.strategies.settings import StrategySettings
 
 SITE_DATA_KEYS = frozenset(
     {
@@ -37,6 +39,14 @@ NOT_HASHED: dict[str, frozenset[str] | None] = {
 def resolved(settings: PlanSettings) -> dict[str, Any]:
     """Every key of a plan with its value, as TOML and JSON know them, in the schema's order."""
     values: dict[str, Any] = settings.model_dump(mode="json", by_alias=True)
+    values["strategy"]["options"] = resolved_options(settings.strategy)
+    return values
+
+
+def resolved_options(settings: StrategySettings) -> dict[str, Any]:
+    """The strategy's own keys with their defaults. Raises PlanError for an unknown strategy."""
+    options = strategy_class(settings.name).options_class
+    values: dict[str, Any] = options.model_validate(settings.options).model_dump(mode="json")
     return values
 
 

@@ -6,18 +6,18 @@ arithmetic of training, and says what it assumes.
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from transformers import AutoConfig, AutoModel
 
-from sealora.models.adapter import AdapterLayout
+from sealora.models.adapter import AdapterLayout, TensorSpec, values_of
 from sealora.models.base import describe, locate
 from sealora.models.settings import ModelSettings
 from sealora.models.task import load_task
 from sealora.plan.checks import contributors
-from sealora.plan.payload import payload_layout
+from sealora.plan.payload import payload_layout, round_context
 from sealora.plan.privacy_forecast import PrivacyForecast, privacy_forecast
 from sealora.plan.settings import PlanSettings
 from sealora.plan.workers import simulated_workers
@@ -29,7 +29,8 @@ ASSUMED_ROWS = 1000
 """Rows of one site where the plan does not say how many there are."""
 FORWARD, BACKWARD = 2, 2
 """FLOPs per parameter and token. Kaplan et al. 2020 (arXiv 2001.08361), section 2.1, count 2 forward and
-4 backward; half of the latter are gradients of the weights, and the base's are frozen."""
+4 backward; half of the latter are gradients of the weights, and the base's are frozen. Nothing goes
+backward through the base where the head alone is trained."""
 
 EFFICIENCY = 0.5
 """Share of the speed of large matrix products that training is assumed to reach."""
@@ -56,7 +57,11 @@ class Forecast:
     parameters: int
     """Values of the adapter."""
     parameters_trained: int
-    """Values of the adapter that sites train and send."""
+    """Values of the adapter that sites train in a round."""
+    parameters_sent: int
+    """Values that a site sends for the strategy in a round."""
+    parameters_personal: int
+    """Values of the adapter that never leave their site."""
     base_parameters: int
     """Values of the base model outside its embeddings."""
     sites: int
@@ -94,28 +99,29 @@ def forecast(
     layout = adapter(plan) if adapter else describe(plan.model, plan.lora, plan.task)
     size = (base_parameters or count_parameters)(plan.model)
     sites = contributors(plan)
-    payload = payload_layout(
-        plan, load_strategy(plan.strategy), load_task(plan.task), layout, sites, Work.TRAIN
-    )
+    strategy = load_strategy(plan.strategy)
+    context = round_context(plan, strategy, layout, 1, sites)
+    payload = payload_layout(plan, strategy, load_task(plan.task), context, Work.TRAIN)
+    trained = values_of(context.layout.of_kind("shared", "personal"))
     rows = plan.data.rows / plan.simulation.sites if plan.data.rows else ASSUMED_ROWS
     seconds = flops(plan, size, rows) / (EFFICIENCY * flops_per_second)
     return Forecast(
         parameters=layout.parameters,
-        parameters_trained=sum(spec.size for spec in layout.of_kind("shared", "personal")),
+        parameters_trained=trained,
+        parameters_personal=values_of(context.layout.of_kind("personal")),
+        parameters_sent=sum(part.length for part in strategy.parts(context)),
         base_parameters=size,
         sites=sites,
         rounds=plan.rounds.count,
         words=payload.words,
         bytes_up=8 * payload.words,
-        bytes_down=safetensors_bytes(layout),
+        bytes_down=safetensors_bytes(strategy.broadcast(context)),
         seconds_per_round=seconds,
         seconds=seconds * sites * plan.rounds.count / min(simulated_workers(plan), sites),
         assumption=f"{rows:,.0f} rows of {plan.task.max_length} tokens at a site, at {EFFICIENCY:.0%} of "
         f"{flops_per_second / 1e9:,.0f} GFLOP/s",
         masks=masks(plan, sites),
-        privacy=privacy_forecast(
-            plan, sum(spec.size for spec in layout.of_kind("shared", "personal")), sites
-        ),
+        privacy=privacy_forecast(plan, trained, sites),
     )
 
 
@@ -132,7 +138,8 @@ def masks(plan: PlanSettings, sites: int) -> Masks | None:
 def flops(plan: PlanSettings, base_parameters: int, rows: float) -> float:
     """Operations of one site in one round: training on its rows, evaluation on those held out."""
     tested = plan.data.test_fraction * rows
-    passes = (FORWARD + BACKWARD) * plan.training.epochs * (rows - tested) + FORWARD * tested
+    backward = BACKWARD if plan.lora.rank else 0
+    passes = (FORWARD + backward) * plan.training.epochs * (rows - tested) + FORWARD * tested
     return passes * plan.task.max_length * base_parameters
 
 
@@ -144,10 +151,10 @@ def count_parameters(settings: ModelSettings) -> int:
         return int(AutoModel.from_config(config).num_parameters(exclude_embeddings=True))
 
 
-def safetensors_bytes(layout: AdapterLayout) -> int:
-    """Bytes of all tensors as `adapter.pack` writes them: length, header padded to 8 bytes, values."""
+def safetensors_bytes(specs: Iterable[TensorSpec]) -> int:
+    """Bytes of these tensors as `adapter.pack` writes them: length, header padded to 8 bytes, values."""
     header, start = {}, 0
-    for spec in layout.specs:
+    for spec in sorted(specs, key=lambda spec: spec.name):
         stop = start + 4 * spec.size
         header[spec.name] = {"dtype": "F32", "shape": list(spec.shape), "data_offsets": [start, stop]}
         start = stop

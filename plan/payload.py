@@ -11,7 +11,7 @@ from sealora.plan.settings import PlanSettings
 from sealora.protocol.codec import Layout, Segment
 from sealora.protocol.errors import PlanError
 from sealora.protocol.messages import Work
-from sealora.strategies.strategy import Strategy
+from sealora.strategies.strategy import Context, Part, Strategy
 
 UPDATE = "update/"
 METRIC = "metric/"
@@ -24,13 +24,15 @@ MAX_TRAIN_ROWS = 2**32 - 1
 MAX_TRAIN_LOSS = MAX_TRAIN_ROWS * LOSS_UNITS
 
 
+def round_context(
+    plan: PlanSettings, strategy: Strategy, adapter: AdapterLayout, round_number: int, cohort: int
+) -> Context:
+    """What a round of that number among that many sites is about; `adapter` is the model's, unmarked."""
+    return Context(strategy.layout(adapter, round_number), round_number, cohort, plan.seed)
+
+
 def payload_layout(
-    plan: PlanSettings,
-    strategy: Strategy,
-    task: Metrics,
-    adapter: AdapterLayout,
-    contributors: int,
-    work: Work,
+    plan: PlanSettings, strategy: Strategy, task: Metrics, context: Context, work: Work
 ) -> Layout:
     """The segments of an upload: the strategy's parts, the weight, and the task's metric sums.
 
@@ -40,19 +42,24 @@ def payload_layout(
     """
     metrics = _metrics(plan, task)
     if work == Work.EVALUATE:
-        return Layout(metrics, contributors, plan.codec.value_bits)
+        return Layout(metrics, context.cohort, plan.codec.value_bits)
     parts = tuple(
-        Segment(UPDATE + part.name, part.length, plan.codec.range) for part in strategy.parts(adapter)
+        Segment(UPDATE + part.name, part.length, part_range(plan, part)) for part in strategy.parts(context)
     )
     weight = (Segment(WEIGHT, 1, weight_units(plan), "count"),)
     if plan.privacy.private:
-        return Layout(parts + weight + metrics, contributors, plan.codec.value_bits)
+        return Layout(parts + weight + metrics, context.cohort, plan.codec.value_bits)
     figures = (
         Segment(CLIPPED, 1, 1, "count"),
         Segment(TRAIN_LOSS, 1, MAX_TRAIN_LOSS, "count"),
         Segment(TRAIN_ROWS, 1, MAX_TRAIN_ROWS, "count"),
     )
-    return Layout(parts + weight + figures + metrics, contributors, plan.codec.value_bits)
+    return Layout(parts + weight + figures + metrics, context.cohort, plan.codec.value_bits)
+
+
+def part_range(plan: PlanSettings, part: Part) -> float:
+    """Largest magnitude of one coordinate of a part, after weighting."""
+    return plan.codec.range if part.range is None else part.range
 
 
 def weight_units(plan: PlanSettings) -> int:
@@ -63,6 +70,11 @@ def weight_units(plan: PlanSettings) -> int:
 def site_weight(plan: PlanSettings, rows: int) -> int:
     """A site's weight in units of `weight_units`: the rows that count, from 1 up to the cap, or 1."""
     return min(max(rows, 1), weight_units(plan))
+
+
+def relative_weight(plan: PlanSettings, rows: int) -> float:
+    """A site's weight in (0, 1]."""
+    return site_weight(plan, rows) / weight_units(plan)
 
 
 def _metrics(plan: PlanSettings, task: Metrics) -> tuple[Segment, ...]:

@@ -43,6 +43,8 @@ def printable(text: str, limit: int = 60) -> str:
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """A remedy that offers the nearest known word, or else all of them."""
+    if not known:
+        return "There is none to choose from."
     near = get_close_matches(word[:100], known, n=1)
     if near:
         return f"Did you mean '{printable(near[0])}'?"

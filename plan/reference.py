@@ -39,7 +39,7 @@ Numbers must be finite and integers of at most 64 bits. Unknown keys are errors.
 This page is made from the code by `python -m sealora.plan.reference docs/plan.md`.
 """
 _HEADER = "| key | type | default | range | contract | meaning |\n|---|---|---|---|---|---|"
-_KINDS = {str: "string", int: "integer", float: "number", bool: "boolean"}
+_KINDS = {str: "string", int: "integer", float: "number", bool: "boolean", Any: "value"}
 _SIGNS = {
     "ge": "≥ ",
     "gt": "> ",
@@ -67,14 +67,20 @@ def _block(name: str, kind: type[Settings], title: str) -> str:
 
 def _row(name: str, key: str, info: FieldInfo) -> str:
     excluded = NOT_HASHED.get(name, frozenset())
-    cells = [
-        f"`{key}`",
-        _type(info.annotation),
-        "required" if info.is_required() else f"`{_default(info.get_default(call_default_factory=True))}`",
-        _range(info),
-        "no" if excluded is None or key in excluded else "yes",
-        str(info.description),
-    ]
+    facts = key_facts(key, info)
+    return table_row(*facts[:-1], "no" if excluded is None or key in excluded else "yes", facts[-1])
+
+
+def key_facts(key: str, info: FieldInfo) -> tuple[str, str, str, str, str]:
+    """Name, type, default, range and meaning of a key, as Markdown."""
+    default = (
+        "required" if info.is_required() else f"`{_default(info.get_default(call_default_factory=True))}`"
+    )
+    return f"`{key}`", _type(info.annotation), default, _range(info), str(info.description)
+
+
+def table_row(*cells: str) -> str:
+    """One row of a Markdown table."""
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

@@ -50,13 +50,13 @@ def with_tuples(value: Any) -> Any:
     return tuple(with_tuples(item) for item in value) if isinstance(value, list | tuple) else value
 
 
-def problems_of(error: ValidationError, kind: FileKind) -> list[Problem]:
-    """Pydantic's findings in the words of the file."""
-    return [_problem(details, kind) for details in error.errors(include_url=False)]
+def problems_of(error: ValidationError, kind: FileKind, within: Key = ()) -> list[Problem]:
+    """Pydantic's findings in the words of the file, about settings that stand at the key `within`."""
+    return [_problem(details, kind, within) for details in error.errors(include_url=False)]
 
 
-def _problem(details: ErrorDetails, kind: FileKind) -> Problem:
-    key: Key = details["loc"]
+def _problem(details: ErrorDetails, kind: FileKind, within: Key) -> Problem:
+    key: Key = (*within, *details["loc"])
     if details["type"] in _KEY_EXPLANATIONS:
         return Problem(key, *_KEY_EXPLANATIONS[details["type"]](details, kind))
     explain = _EXPLANATIONS.get(details["type"])

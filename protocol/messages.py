@@ -57,7 +57,9 @@ class Header:
     """What an attempt of a round is about.
 
     `words` and `levels` are the codec layout's; `completed` is the (round, attempt) whose sum
-    became the model of this header, (0, 0) at the start: a site commits the memory it prepared then.
+    became the model of this header, (0, 0) at the start. `contributed` holds, for each member of the
+    cohort in order, the (round, attempt) that it was last part of the sum of, (0, 0) for none: a site
+    commits the memory it prepared then. Empty means none for anybody.
 
     A secure session also fixes: `colluders`, the sites that may conspire with the coordinator;
     `n_min`, the fewest sites whose sum is ever opened; `roster_hash`, empty in a plain session;
@@ -86,6 +88,11 @@ class Header:
     noise: float = 0.0
     lanes: int = 0
     abandoned: tuple[bytes, ...] = ()
+    contributed: tuple[tuple[int, int], ...] = ()
+
+    def last_contribution(self, site: str) -> tuple[int, int]:
+        """The (round, attempt) that a member of the cohort was last part of the sum of; (0, 0) for none."""
+        return self.contributed[self.cohort.index(site)] if self.contributed else (0, 0)
 
     @property
     def secure(self) -> bool:
@@ -117,6 +124,8 @@ class Header:
             noise=self.noise,
             lanes=self.lanes,
             abandoned=self.abandoned,
+            contributed_rounds=[round_number for round_number, _ in self.contributed],
+            contributed_attempts=[attempt for _, attempt in self.contributed],
         ).SerializeToString(deterministic=True)
 
     @staticmethod
@@ -137,6 +146,11 @@ class Header:
         )
         _require(list(header.cohort) == sorted(set(header.cohort)), "the cohort is not sorted and unique")
         _require(1 <= header.quorum <= len(header.cohort), "the quorum exceeds the cohort")
+        _require(
+            len(header.contributed_rounds) in (0, len(header.cohort))
+            and len(header.contributed_rounds) == len(header.contributed_attempts),
+            "the contributions are not those of the cohort",
+        )
         _require_secure_fields(header)
         return Header(
             plan_hash=header.plan_hash,
@@ -159,6 +173,7 @@ class Header:
             noise=header.noise,
             lanes=header.lanes,
             abandoned=tuple(header.abandoned),
+            contributed=tuple(zip(header.contributed_rounds, header.contributed_attempts, strict=True)),
         )
 
 

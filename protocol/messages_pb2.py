@@ -24,27 +24,27 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17protocol/messages.proto\x12\nsealora.v1\"\xa2\x03\n\x06Header\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x11\n\tplan_hash\x18\x02 \x01(\x0c\x12\x0b\n\x03run\x18\x03 \x01(\x0c\x12\r\n\x05round\x18\x04 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\x1e\n\x04work\x18\x06 \x01(\x0e\x32\x10.sealora.v1.Work\x12\x12\n\nmodel_hash\x18\x07 \x01(\x0c\x12\x0e\n\x06\x63ohort\x18\x08 \x03(\t\x12\x0e\n\x06quorum\x18\t \x01(\r\x12\r\n\x05words\x18\n \x01(\r\x12\x0e\n\x06levels\x18\x0b \x01(\r\x12\x17\n\x0f\x63ompleted_round\x18\x0c \x01(\r\x12\x19\n\x11\x63ompleted_attempt\x18\r \x01(\r\x12\x11\n\tcolluders\x18\x0e \x01(\r\x12\r\n\x05n_min\x18\x0f \x01(\r\x12\x13\n\x0broster_hash\x18\x10 \x01(\x0c\x12\x1b\n\x13previous_transcript\x18\x11 \x01(\x0c\x12\x0c\n\x04\x63lip\x18\x12 \x01(\x01\x12\r\n\x05range\x18\x13 \x01(\x01\x12\r\n\x05noise\x18\x14 \x01(\x01\x12\r\n\x05lanes\x18\x15 \x01(\r\x12\x11\n\tabandoned\x18\x16 \x03(\x0c\"J\n\x04Open\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12\x0f\n\x07tensors\x18\x02 \x01(\x0c\x12\x0e\n\x06trains\x18\x03 \x03(\t\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"F\n\x07Request\x12 \n\x04open\x18\x01 \x01(\x0b\x32\x10.sealora.v1.OpenH\x00\x12\x11\n\x07session\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04\x62ody\";\n\x07Refusal\x12\"\n\x06reason\x18\x01 \x01(\x0e\x32\x12.sealora.v1.Reason\x12\x0c\n\x04text\x18\x02 \x01(\t\"J\n\x05Reply\x12\x11\n\x07session\x18\x01 \x01(\x0cH\x00\x12&\n\x07refusal\x18\x02 \x01(\x0b\x32\x13.sealora.v1.RefusalH\x00\x42\x06\n\x04\x62ody\"2\n\x0c\x43ontribution\x12\x13\n\x0bheader_hash\x18\x01 \x01(\x0c\x12\r\n\x05words\x18\x02 \x01(\x0c*?\n\x04Work\x12\x14\n\x10WORK_UNSPECIFIED\x10\x00\x12\x0e\n\nWORK_TRAIN\x10\x01\x12\x11\n\rWORK_EVALUATE\x10\x02*n\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x11\n\rREASON_FAILED\x10\x01\x12\x11\n\rREASON_POLICY\x10\x02\x12\x11\n\rREASON_BUDGET\x10\x03\x12\x13\n\x0fREASON_PROTOCOL\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17protocol/messages.proto\x12\nsealora.v1\"\xdc\x03\n\x06Header\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x11\n\tplan_hash\x18\x02 \x01(\x0c\x12\x0b\n\x03run\x18\x03 \x01(\x0c\x12\r\n\x05round\x18\x04 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\x1e\n\x04work\x18\x06 \x01(\x0e\x32\x10.sealora.v1.Work\x12\x12\n\nmodel_hash\x18\x07 \x01(\x0c\x12\x0e\n\x06\x63ohort\x18\x08 \x03(\t\x12\x0e\n\x06quorum\x18\t \x01(\r\x12\r\n\x05words\x18\n \x01(\r\x12\x0e\n\x06levels\x18\x0b \x01(\r\x12\x17\n\x0f\x63ompleted_round\x18\x0c \x01(\r\x12\x19\n\x11\x63ompleted_attempt\x18\r \x01(\r\x12\x11\n\tcolluders\x18\x0e \x01(\r\x12\r\n\x05n_min\x18\x0f \x01(\r\x12\x13\n\x0broster_hash\x18\x10 \x01(\x0c\x12\x1b\n\x13previous_transcript\x18\x11 \x01(\x0c\x12\x0c\n\x04\x63lip\x18\x12 \x01(\x01\x12\r\n\x05range\x18\x13 \x01(\x01\x12\r\n\x05noise\x18\x14 \x01(\x01\x12\r\n\x05lanes\x18\x15 \x01(\r\x12\x11\n\tabandoned\x18\x16 \x03(\x0c\x12\x1a\n\x12\x63ontributed_rounds\x18\x17 \x03(\r\x12\x1c\n\x14\x63ontributed_attempts\x18\x18 \x03(\r\"J\n\x04Open\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12\x0f\n\x07tensors\x18\x02 \x01(\x0c\x12\x0e\n\x06trains\x18\x03 \x03(\t\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"F\n\x07Request\x12 \n\x04open\x18\x01 \x01(\x0b\x32\x10.sealora.v1.OpenH\x00\x12\x11\n\x07session\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04\x62ody\";\n\x07Refusal\x12\"\n\x06reason\x18\x01 \x01(\x0e\x32\x12.sealora.v1.Reason\x12\x0c\n\x04text\x18\x02 \x01(\t\"J\n\x05Reply\x12\x11\n\x07session\x18\x01 \x01(\x0cH\x00\x12&\n\x07refusal\x18\x02 \x01(\x0b\x32\x13.sealora.v1.RefusalH\x00\x42\x06\n\x04\x62ody\"2\n\x0c\x43ontribution\x12\x13\n\x0bheader_hash\x18\x01 \x01(\x0c\x12\r\n\x05words\x18\x02 \x01(\x0c*?\n\x04Work\x12\x14\n\x10WORK_UNSPECIFIED\x10\x00\x12\x0e\n\nWORK_TRAIN\x10\x01\x12\x11\n\rWORK_EVALUATE\x10\x02*n\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x11\n\rREASON_FAILED\x10\x01\x12\x11\n\rREASON_POLICY\x10\x02\x12\x11\n\rREASON_BUDGET\x10\x03\x12\x13\n\x0fREASON_PROTOCOL\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protocol.messages_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WORK']._serialized_start=797
-  _globals['_WORK']._serialized_end=860
-  _globals['_REASON']._serialized_start=862
-  _globals['_REASON']._serialized_end=972
+  _globals['_WORK']._serialized_start=855
+  _globals['_WORK']._serialized_end=918
+  _globals['_REASON']._serialized_start=920
+  _globals['_REASON']._serialized_end=1030
   _globals['_HEADER']._serialized_start=40
-  _globals['_HEADER']._serialized_end=458
-  _globals['_OPEN']._serialized_start=460
-  _globals['_OPEN']._serialized_end=534
-  _globals['_REQUEST']._serialized_start=536
-  _globals['_REQUEST']._serialized_end=606
-  _globals['_REFUSAL']._serialized_start=608
-  _globals['_REFUSAL']._serialized_end=667
-  _globals['_REPLY']._serialized_start=669
-  _globals['_REPLY']._serialized_end=743
-  _globals['_CONTRIBUTION']._serialized_start=745
-  _globals['_CONTRIBUTION']._serialized_end=795
+  _globals['_HEADER']._serialized_end=516
+  _globals['_OPEN']._serialized_start=518
+  _globals['_OPEN']._serialized_end=592
+  _globals['_REQUEST']._serialized_start=594
+  _globals['_REQUEST']._serialized_end=664
+  _globals['_REFUSAL']._serialized_start=666
+  _globals['_REFUSAL']._serialized_end=725
+  _globals['_REPLY']._serialized_start=727
+  _globals['_REPLY']._serialized_end=801
+  _globals['_CONTRIBUTION']._serialized_start=803
+  _globals['_CONTRIBUTION']._serialized_end=853
 # @@protoc_insertion_point(module_scope)

@@ -30,7 +30,7 @@ REASON_BUDGET: Reason
 REASON_PROTOCOL: Reason
 
 class Header(_message.Message):
-    __slots__ = ("version", "plan_hash", "run", "round", "attempt", "work", "model_hash", "cohort", "quorum", "words", "levels", "completed_round", "completed_attempt", "colluders", "n_min", "roster_hash", "previous_transcript", "clip", "range", "noise", "lanes", "abandoned")
+    __slots__ = ("version", "plan_hash", "run", "round", "attempt", "work", "model_hash", "cohort", "quorum", "words", "levels", "completed_round", "completed_attempt", "colluders", "n_min", "roster_hash", "previous_transcript", "clip", "range", "noise", "lanes", "abandoned", "contributed_rounds", "contributed_attempts")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PLAN_HASH_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,8 @@ class Header(_message.Message):
     NOISE_FIELD_NUMBER: _ClassVar[int]
     LANES_FIELD_NUMBER: _ClassVar[int]
     ABANDONED_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTED_ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTED_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     version: int
     plan_hash: bytes
     run: bytes
@@ -75,7 +77,9 @@ class Header(_message.Message):
     noise: float
     lanes: int
     abandoned: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, version: _Optional[int] = ..., plan_hash: _Optional[bytes] = ..., run: _Optional[bytes] = ..., round: _Optional[int] = ..., attempt: _Optional[int] = ..., work: _Optional[_Union[Work, str]] = ..., model_hash: _Optional[bytes] = ..., cohort: _Optional[_Iterable[str]] = ..., quorum: _Optional[int] = ..., words: _Optional[int] = ..., levels: _Optional[int] = ..., completed_round: _Optional[int] = ..., completed_attempt: _Optional[int] = ..., colluders: _Optional[int] = ..., n_min: _Optional[int] = ..., roster_hash: _Optional[bytes] = ..., previous_transcript: _Optional[bytes] = ..., clip: _Optional[float] = ..., range: _Optional[float] = ..., noise: _Optional[float] = ..., lanes: _Optional[int] = ..., abandoned: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    contributed_rounds: _containers.RepeatedScalarFieldContainer[int]
+    contributed_attempts: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, version: _Optional[int] = ..., plan_hash: _Optional[bytes] = ..., run: _Optional[bytes] = ..., round: _Optional[int] = ..., attempt: _Optional[int] = ..., work: _Optional[_Union[Work, str]] = ..., model_hash: _Optional[bytes] = ..., cohort: _Optional[_Iterable[str]] = ..., quorum: _Optional[int] = ..., words: _Optional[int] = ..., levels: _Optional[int] = ..., completed_round: _Optional[int] = ..., completed_attempt: _Optional[int] = ..., colluders: _Optional[int] = ..., n_min: _Optional[int] = ..., roster_hash: _Optional[bytes] = ..., previous_transcript: _Optional[bytes] = ..., clip: _Optional[float] = ..., range: _Optional[float] = ..., noise: _Optional[float] = ..., lanes: _Optional[int] = ..., abandoned: _Optional[_Iterable[bytes]] = ..., contributed_rounds: _Optional[_Iterable[int]] = ..., contributed_attempts: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Open(_message.Message):
     __slots__ = ("header", "tensors", "trains", "signature")

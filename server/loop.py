@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sealora.models.adapter import Adapter, AdapterLayout, Tensors, pack
 from sealora.models.task import LOSS_UNITS, Counts, Metrics
 from sealora.plan import payload as names
-from sealora.plan.payload import metric_sums, payload_layout, weight_units
+from sealora.plan.payload import metric_sums, payload_layout, round_context, weight_units
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.errors import AttemptFailed, BudgetError, RunError, UsageError
 from sealora.protocol.fleet import Fleet
@@ -33,7 +33,7 @@ from sealora.server.events import (
 )
 from sealora.server.sessions import PlainSessions, Sessions, Subject
 from sealora.server.store import Checkpoint, CheckpointStore
-from sealora.strategies.strategy import Aggregate, Strategy
+from sealora.strategies.strategy import Aggregate, Context, State, Strategy
 
 Sums = Mapping[str, NDArray[np.float64]]
 
@@ -77,7 +77,8 @@ class Coordinator:
         attempt, total = self._attempt(checkpoint, number, Work.TRAIN)
         started = time.perf_counter()
         aggregate = self._aggregate(attempt.sums, total)
-        state = self.strategy.step(checkpoint.state, self._layout, aggregate)
+        context = self._context(number, len(attempt.cohort))
+        state = self.strategy.step(checkpoint.state, context, aggregate)
         record = self._record(checkpoint, attempt, total, time.perf_counter() - started)
         checkpoint = replace(checkpoint, state=state, history=(*checkpoint.history, record))
         self.store.save(checkpoint)
@@ -86,15 +87,19 @@ class Coordinator:
 
     def _attempt(self, checkpoint: Checkpoint, number: int, work: Work) -> tuple[Attempt, Sum]:
         """Ask cohorts until one of them yields a sum."""
-        broadcast = self.strategy.open(checkpoint.state, self._layout, number)
-        tensors = pack(broadcast.tensors)
-        subject = Subject(checkpoint.run, number, work, model_hash(tensors, broadcast.trains))
+        context = self._context(number, len(self.fleet.sites))
+        trains = context.layout.trained
+        sent = (spec.name for spec in self.strategy.broadcast(context))
+        tensors = pack({name: checkpoint.state[name] for name in sent})
+        subject = Subject(checkpoint.run, number, work, model_hash(tensors, trains))
         for _ in range(self.plan.rounds.attempts):
             raw = self.sessions.interrupted(subject) or self._propose(checkpoint, subject)
             header = Header.parse(raw)
             count, cohort = header.attempt, header.cohort
-            layout = payload_layout(self.plan, self.strategy, self.task, self._layout, len(cohort), work)
-            opening = Open(raw, tensors, broadcast.trains, self.sessions.sign(raw))
+            layout = payload_layout(
+                self.plan, self.strategy, self.task, self._context(number, len(cohort)), work
+            )
+            opening = Open(raw, tensors, trains, self.sessions.sign(raw))
             self._tell(AttemptOpened(number, count, cohort))
             rounds = self.plan.rounds
             attempt = Attempt(
@@ -117,7 +122,8 @@ class Coordinator:
         """The header of a fresh attempt."""
         count = self.store.open_attempt(subject.round)
         cohort = select_cohort(self.plan, self.fleet.sites, subject.round, self._excluded, subject.work)
-        layout = payload_layout(self.plan, self.strategy, self.task, self._layout, len(cohort), subject.work)
+        context = self._context(subject.round, len(cohort))
+        layout = payload_layout(self.plan, self.strategy, self.task, context, subject.work)
         header = Header(
             plan_hash=self.plan_hash,
             run=subject.run,
@@ -134,6 +140,7 @@ class Coordinator:
             clip=self.plan.codec.clip,
             range=self.plan.codec.range,
             lanes=layout.lanes_used,
+            contributed=checkpoint.contributed(cohort),
         )
         return self.sessions.propose(header).serialise()
 
@@ -142,7 +149,7 @@ class Coordinator:
             name.removeprefix(names.UPDATE): sums[name] for name in sums if name.startswith(names.UPDATE)
         }
         weight = float(sums[names.WEIGHT][0]) / weight_units(self.plan)
-        return Aggregate(updates, weight, len(total.contributors))
+        return Aggregate(updates, weight, len(total.contributors), len(self.fleet.sites))
 
     def _require_budget(self, attempt: Attempt, header: Header) -> None:
         """Raises BudgetError if the sites that can still pay are too few, however often they are asked."""
@@ -213,11 +220,18 @@ class Coordinator:
     def _restore(self) -> Checkpoint:
         checkpoint = self.store.load()
         if checkpoint is None:
-            checkpoint = Checkpoint(os.urandom(16), self.plan_hash, self.strategy.init(self.initial))
+            checkpoint = Checkpoint(os.urandom(16), self.plan_hash, self._first_state())
             self.store.save(checkpoint)
         if checkpoint.plan_hash != self.plan_hash:
             raise UsageError("the run in this folder is of another plan.", "Use its plan, or a new folder.")
         return checkpoint
+
+    def _first_state(self) -> State:
+        layout = self.strategy.layout(self._layout, 1)
+        return self.strategy.init(Adapter(layout, self.initial.tensors))
+
+    def _context(self, number: int, cohort: int) -> Context:
+        return round_context(self.plan, self.strategy, self._layout, number, cohort)
 
     @property
     def _layout(self) -> AdapterLayout:

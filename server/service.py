@@ -13,7 +13,7 @@ from pathlib import Path
 from sealora.models.adapter import Adapter, Tensors
 from sealora.models.task import Counts, Metrics
 from sealora.plan.logs import Log
-from sealora.plan.payload import payload_layout
+from sealora.plan.payload import payload_layout, round_context
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.certificates import Credentials
 from sealora.protocol.keys import IdentityKey
@@ -107,10 +107,15 @@ class Service:
 
     def _largest_reply(self, sites: int) -> int:
         parts, cohort = self.parts, self.parts.plan.cohort.size or sites
-        layout = payload_layout(
-            parts.plan, parts.strategy, parts.task, parts.initial.layout, cohort, Work.TRAIN
+        contexts = (
+            round_context(parts.plan, parts.strategy, parts.initial.layout, number, cohort)
+            for number in (1, 2)  # a strategy may take turns
         )
-        return min(MAX_MESSAGE_BYTES, 8 * layout.words + REPLY_ROOM)
+        words = (
+            payload_layout(parts.plan, parts.strategy, parts.task, context, Work.TRAIN).words
+            for context in contexts
+        )
+        return min(MAX_MESSAGE_BYTES, 8 * max(words) + REPLY_ROOM)
 
     def _sessions(self, roster: RosterBook) -> Sessions:
         file = SessionFile(self._state / "session.bin")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,13 @@ class Checkpoint:
     def completed(self) -> tuple[int, int]:
         """(round, attempt) whose sum became the state; (0, 0) at the start."""
         return (self.history[-1].round, self.history[-1].attempt) if self.history else (0, 0)
+
+    def contributed(self, cohort: Sequence[str]) -> tuple[tuple[int, int], ...]:
+        """For each site, the (round, attempt) that it was last part of the sum of; (0, 0) for none."""
+        last: dict[str, tuple[int, int]] = {}
+        for record in self.history:
+            last |= dict.fromkeys(record.contributors, (record.round, record.attempt))
+        return tuple(last.get(site, (0, 0)) for site in cohort)
 
 
 class CheckpointStore:

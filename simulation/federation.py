@@ -94,6 +94,7 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
     contract = Contract(plan, bytes.fromhex(plan.hash), task, strategy)
     tell(f"Preparing the data of {len(shares)} sites")
     identities = make_identities(list(shares), plan.secure_aggregation, state / "heads.jsonl")
+    initial = initial_adapter(trainer.layout, plan.seed)
     ledgers = ledger_folder(plan, state)
     shared = shared_by(table, plan.data.group_column, shares) if plan.data.group_column else set()
     purses = make_purses(plan, ledgers, {name: table.select(rows) for name, rows in shares.items()})
@@ -107,6 +108,7 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
             name=name,
             contract=contract,
             trainer=trainer,
+            first=initial.tensors,
             data=data_of(name),
             memory=SiteMemory(state / "sites" / name),
             new_session=identities.sites[name],
@@ -114,7 +116,6 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
         )
         for name in shares
     }
-    initial = initial_adapter(trainer.layout, plan.seed)
     return Federation(
         plan=plan,
         task=task,

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from sealora.client.memory import SiteMemory
 from sealora.client.purse import Purse
 from sealora.client.site import Contract, SessionFactory, Site
-from sealora.client.trainer import Trained
 from sealora.models.adapter import Adapter, AdapterLayout, Array, Tensors, TensorSpec
 from sealora.models.settings import ModelSettings, TaskSettings
 from sealora.models.task import LOSS_UNITS, Counts, Example, SumSpec
@@ -39,8 +38,8 @@ from sealora.server.store import CheckpointStore
 from sealora.simulation.faults import Faults
 from sealora.simulation.fleet import InProcessFleet
 from sealora.simulation.identities import make_identities
-from sealora.strategies.fedavg import FedAvg
-from sealora.strategies.strategy import Start, Strategy
+from sealora.strategies.registry import load_strategy
+from sealora.strategies.strategy import Start, Strategy, Trained
 
 LAYOUT = AdapterLayout(
     (
@@ -110,7 +109,7 @@ class ToyTrainer:
             move = _uniform(LAYOUT[name].shape, derive_key("toy jitter", seed, name))
             current[name] = current[name] + np.float32(self.jitter) * move
         rows = self.steps * len(examples)
-        return Trained(current, loss * rows, rows)
+        return Trained(current, loss * rows, rows, self.steps, self.step_size)
 
     def evaluate(self, tensors: Tensors, examples: Sequence[Example]) -> dict[str, Counts]:
         """See Trainer."""
@@ -178,7 +177,7 @@ def toy_federation(
     """Sites site-1, site-2, … with 10, 20, … training rows and 1, 2, … test rows."""
     plan = plan or toy_plan()
     plan_hash = bytes.fromhex(contracts.sha256(contracts.canonical(contracts.contract(plan))))
-    contract = Contract(plan, plan_hash, ToyMetrics(), strategy or FedAvg(plan.strategy))
+    contract = Contract(plan, plan_hash, ToyMetrics(), strategy or load_strategy(plan.strategy))
     made = {f"site-{number}": number for number in range(1, sites + 1)}
     identities = make_identities(list(made), plan.secure_aggregation, folder / "heads.jsonl")
     return ToyFederation(
@@ -190,7 +189,7 @@ def toy_federation(
             for name, number in made.items()
         },
         sessions=identities.coordinator,
-        initial=Adapter(LAYOUT, tensors_of("start", scale=0.1)),
+        initial=Adapter(LAYOUT, FIRST),
     )
 
 
@@ -208,6 +207,7 @@ def toy_site(
         name=name,
         contract=contract,
         trainer=ToyTrainer(tensors_of(name)),
+        first=FIRST,
         data=SiteData([example] * (10 * size), [example] * size, report),
         memory=SiteMemory(folder / "sites" / name),
         new_session=new_session,
@@ -235,3 +235,7 @@ def tensors_of(name: str, scale: float = 1.0) -> dict[str, Array]:
 def _uniform(shape: tuple[int, ...], key: bytes) -> Array:
     words = Keystream(key).words32(int(np.prod(shape)))
     return (words.astype(np.float64) * 2.0**-31 - 1).astype(np.float32).reshape(shape)
+
+
+FIRST = tensors_of("start", scale=0.1)
+"""Where every toy run begins."""

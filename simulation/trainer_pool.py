@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 
 from sealora.client.torch_trainer import TorchTrainer
-from sealora.client.trainer import Trained, Trainer
+from sealora.client.trainer import Trainer
 from sealora.models.adapter import AdapterLayout, Tensors
 from sealora.models.task import Counts, Example
-from sealora.strategies.strategy import Start
+from sealora.strategies.strategy import Start, Trained
 
 
 class TrainerPool:

@@ -5,47 +5,94 @@ McMahan et al. 2017 (arXiv 1602.05629), Algorithm 1, applied to A, B and the hea
 range than the tensors: W ← W + η·Σ p_k (W_k − W).
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
-from sealora.models.adapter import Adapter, AdapterLayout, Tensors, flatten, unflatten
+import numpy as np
+from numpy.typing import NDArray
+
+from sealora.models.adapter import Adapter, AdapterLayout, Tensors, TensorSpec, flatten, unflatten, values_of
+from sealora.protocol.settings import Settings
 from sealora.strategies.settings import StrategySettings
-from sealora.strategies.strategy import Aggregate, Broadcast, Memory, Part, Payload, Start, State
+from sealora.strategies.strategy import (
+    Aggregate,
+    Card,
+    Context,
+    Memory,
+    NoOptions,
+    Part,
+    Payload,
+    Start,
+    State,
+    Trained,
+)
+
+UPDATE = "update"
 
 
 class FedAvg:
-    """Every shared tensor is trained, sent as a difference, and replaced by the weighted mean."""
+    """Every shared tensor is trained, sent as a difference, and replaced by the weighted mean.
 
-    sees: Literal["sum", "groups", "each"] = "sum"
+    Also the base of strategies that differ from it in one respect.
+    """
+
+    sees: ClassVar[Literal["sum", "groups", "each"]] = "sum"
+    options_class: ClassVar[type[Settings]] = NoOptions
+    card: ClassVar[Card] = Card(
+        summary="The plain weighted mean: begin with it.",
+        source="McMahan et al. 2017, arXiv 1602.05629; FedIT, arXiv 2305.05644",
+    )
 
     def __init__(self, settings: StrategySettings) -> None:
-        self._step = settings.server_learning_rate
+        self._rate = settings.server_learning_rate
 
-    def parts(self, layout: AdapterLayout) -> tuple[Part, ...]:
+    def layout(self, adapter: AdapterLayout, round_number: int) -> AdapterLayout:
+        """Everything is shared that is not frozen already."""
+        return adapter
+
+    def broadcast(self, context: Context) -> tuple[TensorSpec, ...]:
+        """What is shared; the rest has its first value, or one of the site's own."""
+        return context.layout.of_kind("shared")
+
+    def parts(self, context: Context) -> tuple[Part, ...]:
         """One vector: the differences of all shared tensors, in the layout's order."""
-        return (Part("update", sum(spec.size for spec in layout.of_kind("shared"))),)
+        return (Part(UPDATE, values_of(context.layout.of_kind("shared"))),)
 
     def init(self, model: Adapter) -> State:
         """The state is the adapter itself."""
         return model.tensors
 
-    def open(self, state: State, layout: AdapterLayout, round_number: int) -> Broadcast:
-        """Send everything, train what is shared."""
-        return Broadcast(state, tuple(spec.name for spec in layout.of_kind("shared")))
-
-    def step(self, state: State, layout: AdapterLayout, aggregate: Aggregate) -> State:
+    def step(self, state: State, context: Context, aggregate: Aggregate) -> State:
         """W ← W + η·mean update."""
-        updates = unflatten(aggregate.mean("update") * self._step, layout.of_kind("shared"))
-        return {**state, **{name: state[name] + update for name, update in updates.items()}}
+        return moved(state, context, aggregate.mean(UPDATE) * self._rate)
 
     def model(self, state: State, layout: AdapterLayout) -> Adapter:
-        """The state is the adapter itself."""
-        return Adapter(layout, state)
+        """The adapter's tensors in the state."""
+        return Adapter(layout, {spec.name: state[spec.name] for spec in layout.specs})
 
-    def local(self, broadcast: Broadcast, memory: Memory, rank: int) -> Start:
-        """Start from what was received."""
-        return Start(broadcast.tensors)
+    def local(self, received: Tensors, first: Tensors, memory: Memory, context: Context) -> Start:
+        """Each tensor from the site's memory, else as received, else its first value."""
+        known = {**first, **received, **memory}
+        return Start({spec.name: known[spec.name] for spec in context.layout.specs})
 
-    def upload(self, broadcast: Broadcast, trained: Tensors, memory: Memory) -> tuple[Payload, Memory]:
+    def upload(self, received: Tensors, trained: Trained, memory: Memory, context: Context) -> Payload:
         """The differences, end to end."""
-        names = sorted(broadcast.trains)
-        return {"update": flatten(trained, names) - flatten(broadcast.tensors, names)}, memory
+        names = [spec.name for spec in context.layout.of_kind("shared")]
+        return {UPDATE: flatten(trained.tensors, names) - flatten(received, names)}
+
+    def remember(
+        self,
+        payload: Payload,
+        factors: Mapping[str, float],
+        trained: Trained,
+        memory: Memory,
+        context: Context,
+    ) -> Memory:
+        """Nothing is kept."""
+        return memory
+
+
+def moved(state: State, context: Context, by: NDArray[np.float64]) -> State:
+    """The state with its shared tensors moved by a vector of all their values, in the layout's order."""
+    steps = unflatten(by, context.layout.of_kind("shared"))
+    return {**state, **{name: state[name] + step for name, step in steps.items()}}

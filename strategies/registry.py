@@ -1,17 +1,60 @@
-"""Strategies by name: ours and those of installed packages (entry-point group `sealora.strategies`)."""
+"""Strategies by name: ours, and those of installed packages (entry-point group `sealora.strategies`)."""
 
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from sealora.protocol.errors import PlanError
 from sealora.strategies.settings import StrategySettings
 from sealora.strategies.strategy import Strategy
 
+GROUP = "sealora.strategies"
+BUILT_IN = {
+    "fedavg": "sealora.strategies.fedavg:FedAvg",
+    "fedprox": "sealora.strategies.fedprox:FedProx",
+    "scaffold": "sealora.strategies.scaffold:Scaffold",
+    "feddyn": "sealora.strategies.feddyn:FedDyn",
+    "fedavgm": "sealora.strategies.fedavgm:FedAvgM",
+    "fedadagrad": "sealora.strategies.fedadagrad:FedAdagrad",
+    "fedadam": "sealora.strategies.fedadam:FedAdam",
+    "fedyogi": "sealora.strategies.fedyogi:FedYogi",
+    "ffa": "sealora.strategies.ffa:FFA",
+    "rolora": "sealora.strategies.rolora:RoLoRA",
+    "fedsvd": "sealora.strategies.fedsvd:FedSVD",
+    "fedsa": "sealora.strategies.fedsa:FedSA",
+}
+"""Names that no other package can take."""
+MEMBERS = sorted(name for name in {**Strategy.__annotations__, **vars(Strategy)} if not name.startswith("_"))
+"""What a class needs to be a strategy."""
+
+
+def registered() -> dict[str, EntryPoint]:
+    """Where each strategy's class is, by name in order."""
+    others = {entry.name: entry for entry in entry_points(group=GROUP)}
+    ours = {name: EntryPoint(name, value, GROUP) for name, value in BUILT_IN.items()}
+    return dict(sorted({**others, **ours}.items()))
+
+
+def strategy_class(name: str) -> type[Strategy]:
+    """The class registered under a name. Raises PlanError for an unknown one, or one that does not load."""
+    found = registered()
+    if name not in found:
+        raise PlanError(f"there is no strategy named {name!r}.", f"Known strategies: {', '.join(found)}.")
+    try:
+        loaded: type[Strategy] = found[name].load()
+    except Exception as error:
+        # A package of somebody else's: whatever goes wrong in it is told in one line.
+        raise PlanError(
+            f"the strategy {name!r} cannot be loaded ({type(error).__name__}: {str(error)[:200]}).",
+            f"Repair or remove the package that has {found[name].value}.",
+        ) from None
+    lacking = [member for member in MEMBERS if not hasattr(loaded, member)]
+    if lacking:
+        raise PlanError(
+            f"the strategy {name!r} lacks {', '.join(lacking)}.",
+            f"It was written for another version: update the package that has {found[name].value}.",
+        )
+    return loaded
+
 
 def load_strategy(settings: StrategySettings) -> Strategy:
     """The strategy that the plan names. Raises PlanError for an unknown one."""
-    found = {entry.name: entry for entry in entry_points(group="sealora.strategies")}
-    if settings.name not in found:
-        known = ", ".join(sorted(found))
-        raise PlanError(f"there is no strategy named {settings.name!r}.", f"Known strategies: {known}.")
-    strategy: Strategy = found[settings.name].load()(settings)
-    return strategy
+    return strategy_class(settings.name)(settings)

@@ -1,17 +1,20 @@
 """The interface of a strategy: two pure halves around the sum of the sites' uploads.
 
-The coordinator's half is `init`, `open` and `step`; the site's half is `local` and `upload`.
+The coordinator's half is `init`, `step` and `model`; the site's half is `local`, `upload` and
+`remember`; `layout`, `broadcast` and `parts` say beforehand, to both, what trains and what is sent.
 A strategy never samples, transports or adds noise.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sealora.models.adapter import Adapter, AdapterLayout, Tensors
+from sealora.models.adapter import Adapter, AdapterLayout, Tensors, TensorSpec
+from sealora.protocol.settings import Settings
+from sealora.strategies.settings import StrategySettings
 
 State = Tensors
 """What the coordinator keeps between rounds: named float32 tensors, checkpointed as they are."""
@@ -22,12 +25,43 @@ GradientTerm = Callable[[Tensors], Tensors]
 """Added to the loss gradient at each step: current trainable tensors → gradients to add."""
 
 
-@dataclass(frozen=True)
-class Broadcast:
-    """What the coordinator sends to every site of a round: named tensors, and which names train."""
+class NoOptions(Settings):
+    """This strategy has no options."""
 
-    tensors: Tensors = field(repr=False)
-    trains: tuple[str, ...]
+
+@dataclass(frozen=True)
+class Card:
+    """What people and plan checks need to know of a strategy before it runs."""
+
+    summary: str
+    """What it is for, in a sentence."""
+    source: str
+    """The publication."""
+    arithmetic: Literal["linear", "sketch"] = "linear"
+    """Whether the sum of the sites' vectors is all it needs, or sketches of products travel too."""
+    mixed_ranks: bool = False
+    """Whether sites may have adapters of different ranks."""
+    factors: bool = False
+    """Whether it treats A and B apart, so that it needs adapters, not a head alone."""
+    only_sgd: bool = False
+    """Whether it takes a site's steps to be plain gradient steps."""
+    rate: Literal["one", "written", "none"] = "one"
+    """What `server_learning_rate` is: a factor of the mean update, which may stay 1; about what a value
+    moves by in a round, which a plan must write down; or nothing, as the method sets the step itself."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What both halves know of a round without telling each other: it follows from plan and header."""
+
+    layout: AdapterLayout
+    """The adapter, marked by the strategy for this round."""
+    round: int
+    """From 1; the evaluation after the last round has the number after it."""
+    cohort: int
+    """Sites that are asked, so the most that contribute."""
+    seed: int
+    """The plan's."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +73,32 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """The adapter after training, the loss summed over all rows seen, and their number."""
+
+    tensors: Tensors = field(repr=False)
+    loss: float
+    rows: int
+    steps: int
+    """Steps of the local optimiser."""
+    step_size: float
+    """Mean step size over them."""
+
+
+@dataclass(frozen=True)
 class Part:
-    """One named vector of an upload. `weighted` vectors are multiplied by the site's weight."""
+    """One named vector of an upload. `weighted` vectors are multiplied by the site's weight.
+
+    Parts of one group are scaled down together, where their joint norm exceeds the plan's or a
+    coordinate its part's range.
+    """
 
     name: str
     length: int
     weighted: bool = True
+    range: float | None = None
+    """Largest magnitude of a coordinate; None takes the plan's `codec.range`."""
+    group: str = ""
 
 
 Payload = Mapping[str, NDArray[np.float32]]
@@ -56,12 +110,13 @@ class Aggregate:
     """What the coordinator may see of a round's uploads.
 
     `sums` holds Σ w_k·x_k (or Σ x_k for unweighted parts), float64; `weight` is Σ w_k with
-    0 < w_k ≤ 1; `contributors` counts the sites in the sum.
+    0 < w_k ≤ 1; `contributors` counts the sites in the sum, `sites` all there are, asked or not.
     """
 
     sums: Mapping[str, NDArray[np.float64]] = field(repr=False)
     weight: float
     contributors: int
+    sites: int
 
     def mean(self, name: str) -> NDArray[np.float64]:
         """The weighted mean Σ w_k·x_k / Σ w_k of a weighted part."""
@@ -71,26 +126,49 @@ class Aggregate:
 class Strategy(Protocol):
     """See the module's docstring; arrays are float32 unless said otherwise."""
 
-    sees: Literal["sum", "groups", "each"]
+    sees: ClassVar[Literal["sum", "groups", "each"]]
     """What `step` needs to see: only the sum, sums of fixed groups, or each upload."""
+    options_class: ClassVar[type[Settings]]
+    """The keys of `[strategy.options]`, with their defaults and bounds."""
+    card: ClassVar[Card]
+    """What `sealora strategies` tells."""
 
-    def parts(self, layout: AdapterLayout) -> tuple[Part, ...]:
-        """The vectors of an upload, known from the plan alone."""
+    def __init__(self, settings: StrategySettings) -> None:
+        """From the plan; `settings.options` are valid for `options_class`."""
+
+    def layout(self, adapter: AdapterLayout, round_number: int) -> AdapterLayout:
+        """The adapter with the kind of each tensor in that round; what is frozen stays frozen."""
+
+    def broadcast(self, context: Context) -> tuple[TensorSpec, ...]:
+        """The tensors of the state that sites receive: names and shapes."""
+
+    def parts(self, context: Context) -> tuple[Part, ...]:
+        """The vectors of an upload."""
 
     def init(self, model: Adapter) -> State:
-        """The coordinator's first state."""
+        """The coordinator's first state, from the adapter's first values, marked for round 1."""
 
-    def open(self, state: State, layout: AdapterLayout, round_number: int) -> Broadcast:
-        """What the sites of this round receive."""
-
-    def step(self, state: State, layout: AdapterLayout, aggregate: Aggregate) -> State:
+    def step(self, state: State, context: Context, aggregate: Aggregate) -> State:
         """The next state from this round's aggregate."""
 
     def model(self, state: State, layout: AdapterLayout) -> Adapter:
         """The adapter that the state stands for: what is evaluated, saved and used."""
 
-    def local(self, broadcast: Broadcast, memory: Memory, rank: int) -> Start:
-        """Where this site starts."""
+    def local(self, received: Tensors, first: Tensors, memory: Memory, context: Context) -> Start:
+        """Where this site starts; `first` are the adapter's first values, which no one has to send."""
 
-    def upload(self, broadcast: Broadcast, trained: Tensors, memory: Memory) -> tuple[Payload, Memory]:
-        """What this site adds to the sum, and its next memory (kept only if the round completes)."""
+    def upload(self, received: Tensors, trained: Trained, memory: Memory, context: Context) -> Payload:
+        """What this site adds to the sum."""
+
+    def remember(
+        self,
+        payload: Payload,
+        factors: Mapping[str, float],
+        trained: Trained,
+        memory: Memory,
+        context: Context,
+    ) -> Memory:
+        """This site's next memory, kept if it turns out to be in the sum.
+
+        `factors` tells by how much each part was scaled down, in (0, 1], before it was weighted.
+        """

@@ -79,7 +79,7 @@ def test_check_says_what_the_plan_costs(plan, good, small_model):
     code, out, err = plan("check", good)
     assert (code, err) == (0, "")
     assert load(good).hash in out
-    assert "1,000 trained; 12,345,678 in the base's layers" in out
+    assert "1,000 trained, 1,000 sent; 12,345,678 in the base's layers" in out
     assert "words, " in out
     assert "for 3 rounds of 8 sites" in out
     assert "assumes 1,000 rows of 128 tokens at a site, at 50% of 2 GFLOP/s" in out
@@ -100,7 +100,7 @@ def test_check_of_a_bundled_model(plan, tmp_path):
     plan("new", tmp_path / "p.toml")
     code, out, err = plan("check", tmp_path / "p.toml")
     assert (code, err) == (0, "")
-    assert "74,498 trained; 10,795,392 in the base's layers" in out
+    assert "74,498 trained, 74,498 sent; 10,795,392 in the base's layers" in out
 
 
 def test_a_bad_plan_is_told_line_by_line(plan, tmp_path):

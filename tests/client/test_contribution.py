@@ -6,8 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from sealora.client.contribution import clip, contribution, counted_rows, rounding_key
-from sealora.client.trainer import Trained
+from sealora.client.contribution import clip, contribution, counted_rows, rounding_key, scale
 from sealora.models.settings import TaskSettings
 from sealora.plan import payload as names
 from sealora.plan.payload import payload_layout, site_weight, weight_units
@@ -18,7 +17,7 @@ from sealora.protocol.settings import CodecSettings
 from sealora.simulation.toy import LAYOUT, ToyMetrics, toy_plan
 from sealora.strategies.fedavg import FedAvg
 from sealora.strategies.settings import StrategySettings
-from sealora.strategies.strategy import Part
+from sealora.strategies.strategy import Context, Part, Trained
 
 FINITE = st.floats(-(2.0**127), 2.0**127, width=32)
 VECTORS = arrays.arrays(np.float32, st.integers(1, 30), elements=FINITE)
@@ -30,7 +29,9 @@ def plan(**codec):
 
 def clipped(settings, weight=1.0, **vectors):
     parts = tuple(Part(name, vector.size) for name, vector in vectors.items())
-    return clip(settings, parts, {n: v.astype(np.float32) for n, v in vectors.items()}, weight)
+    upload = {n: v.astype(np.float32) for n, v in vectors.items()}
+    factors = clip(settings, parts, upload, weight)
+    return scale(parts, upload, weight, factors), any(factor < 1 for factor in factors.values())
 
 
 @settings(deadline=None)
@@ -78,9 +79,19 @@ def test_the_range_is_that_of_the_weighted_update():
 def test_unweighted_parts_keep_their_size():
     parts = (Part("x", 1), Part("y", 1, weighted=False))
     upload = {"x": np.array([0.5], np.float32), "y": np.array([0.5], np.float32)}
-    scaled, was = clip(plan(), parts, upload, 0.1)
-    assert not was
+    assert clip(plan(), parts, upload, 0.1) == {"x": 1, "y": 1}
+    scaled = scale(parts, upload, 0.1, {"x": 1, "y": 1})
     assert (scaled["x"][0], scaled["y"][0]) == (0.05, 0.5)
+
+
+def test_groups_are_scaled_apart_and_parts_may_have_ranges_of_their_own():
+    parts = (Part("x", 2), Part("y", 1, weighted=False, range=8.0, group="other"), Part("z", 1))
+    upload = {"x": np.array([3, 0]), "y": np.array([16]), "z": np.array([4])}
+    upload = {name: vector.astype(np.float32) for name, vector in upload.items()}
+    factors = clip(plan(clip=5.0, range=2.0), parts, upload, 1.0)
+    assert factors == pytest.approx({"x": 0.5, "y": 5 / 16, "z": 0.5})
+    factors = clip(plan(clip=100.0, range=2.0), parts, upload, 0.5)
+    assert factors == pytest.approx({"x": 1, "y": 0.5, "z": 1})
 
 
 @pytest.mark.parametrize("vectors", [{"x": np.zeros(3)}, {"x": np.zeros(0)}, {}])
@@ -129,14 +140,17 @@ def test_rows_that_contrast_classes(targets, labels, rows):
 def encoded(settings, update, rows=40, loss=12.5):
     """One site's words decoded again."""
     strategy = FedAvg(settings.strategy)
-    layout = payload_layout(settings, strategy, ToyMetrics(), LAYOUT, 1, Work.TRAIN)
+    context = Context(LAYOUT, 1, 1, 0)
+    layout = payload_layout(settings, strategy, ToyMetrics(), context, Work.TRAIN)
     counts = {"loss": np.array([77]), "rows": np.array([3])}
-    trained = Trained({}, loss, rows)
+    trained = Trained({}, loss, rows, 1, 0.1)
+    parts, upload = strategy.parts(context), {"update": update}
     words = contribution(
         settings,
         layout,
-        strategy.parts(LAYOUT),
-        {"update": update},
+        parts,
+        upload,
+        clip(settings, parts, upload, rows / 1000),
         trained,
         rows,
         counts,

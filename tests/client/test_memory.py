@@ -24,7 +24,7 @@ def test_nothing_at_first(tmp_path):
 def test_a_stateless_site_writes_nothing(tmp_path):
     memory = SiteMemory(tmp_path / "site")
     memory.prepare(1, 1, {})
-    memory.commit(1, 1)
+    memory.commit((1, 1), 1)
     assert not (tmp_path / "site").exists()
 
 
@@ -32,9 +32,9 @@ def test_it_counts_from_the_commit(tmp_path):
     memory = SiteMemory(tmp_path)
     memory.prepare(1, 1, value(1))
     assert held(tmp_path) is None
-    memory.commit(0, 0)
+    memory.commit((0, 0), 0)
     assert held(tmp_path) is None
-    memory.commit(1, 1)
+    memory.commit((1, 1), 1)
     assert held(tmp_path) == 1
     np.testing.assert_array_equal(memory.read()["w"], value(1)["w"])
 
@@ -42,14 +42,14 @@ def test_it_counts_from_the_commit(tmp_path):
 def test_a_lost_round_is_forgotten(tmp_path):
     memory = SiteMemory(tmp_path)
     memory.prepare(1, 1, value(1))
-    memory.commit(1, 1)
+    memory.commit((1, 1), 1)
     memory.prepare(2, 1, value(2))
     memory.prepare(2, 2, value(3))
-    memory.commit(2, 2)
+    memory.commit((2, 2), 2)
     assert held(tmp_path) == 3
     memory.prepare(3, 1, value(4))
     # This site's third attempt never arrived, but the round was completed without it.
-    memory.commit(3, 2)
+    memory.commit((2, 2), 3)
     assert held(tmp_path) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["committed.safetensors"]
 
@@ -58,36 +58,52 @@ def test_a_commit_may_be_repeated(tmp_path):
     """Every attempt of the next round names the same completed one."""
     memory = SiteMemory(tmp_path)
     memory.prepare(1, 1, value(1))
-    memory.commit(1, 1)
+    memory.commit((1, 1), 1)
     memory.prepare(2, 1, value(2))
-    SiteMemory(tmp_path).commit(1, 1)
+    SiteMemory(tmp_path).commit((1, 1), 1)
     assert held(tmp_path) == 1
-    SiteMemory(tmp_path).commit(2, 1)
+    SiteMemory(tmp_path).commit((2, 1), 2)
     assert held(tmp_path) == 2
 
 
-def test_a_site_that_missed_rounds(tmp_path):
+def test_a_site_that_is_not_asked_for_some_rounds_keeps_what_it_prepared(tmp_path):
     memory = SiteMemory(tmp_path)
     memory.prepare(1, 1, value(1))
-    memory.commit(7, 1)
+    memory.commit((1, 1), 7)
+    assert held(tmp_path) == 1
+
+
+@pytest.mark.parametrize("contributed", [(0, 0), (1, 2)])
+def test_what_came_too_late_is_forgotten(tmp_path, contributed):
+    memory = SiteMemory(tmp_path)
+    memory.prepare(1, 1, value(1))
+    memory.commit(contributed, 1)
     assert held(tmp_path) is None
-    memory.commit(1, 1)
-    assert held(tmp_path) is None, "round 1 had another attempt, or the header lies"
+    memory.commit((1, 1), 1)
+    assert held(tmp_path) is None
+
+
+def test_an_attempt_of_the_open_round_stays_prepared(tmp_path):
+    memory = SiteMemory(tmp_path)
+    memory.prepare(2, 1, value(1))
+    memory.commit((0, 0), 1)
+    memory.commit((2, 1), 2)
+    assert held(tmp_path) == 1
 
 
 def test_memory_can_become_empty(tmp_path):
     memory = SiteMemory(tmp_path)
     memory.prepare(1, 1, value(1))
-    memory.commit(1, 1)
+    memory.commit((1, 1), 1)
     memory.prepare(2, 1, {})
-    memory.commit(2, 1)
+    memory.commit((2, 1), 2)
     assert memory.read() == {}
 
 
 def test_a_crash_while_preparing_leaves_what_was(tmp_path, monkeypatch):
     memory = SiteMemory(tmp_path)
     memory.prepare(1, 1, value(1))
-    memory.commit(1, 1)
+    memory.commit((1, 1), 1)
 
     def crash(_):
         raise OSError(28, "No space left on device")
@@ -96,7 +112,7 @@ def test_a_crash_while_preparing_leaves_what_was(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         memory.prepare(2, 1, value(2))
     monkeypatch.undo()
-    SiteMemory(tmp_path).commit(2, 1)
+    SiteMemory(tmp_path).commit((2, 1), 2)
     assert held(tmp_path) == 1
 
 

@@ -24,6 +24,7 @@ from sealora.protocol.keystream import Keystream
 from sealora.protocol.messages import Work
 from sealora.strategies.fedavg import FedAvg
 from sealora.strategies.settings import StrategySettings
+from sealora.strategies.strategy import Context
 
 PARTS = (SumSpec("loss", 1, 2**20, 64.0), SumSpec("rows", 1, 2**20, 1.0), SumSpec("table", 4, 2**20, 1.5))
 
@@ -125,13 +126,16 @@ def plan(**privacy):
     )
 
 
+CONTEXT = Context(LAYOUT, 1, 3, 0)
+
+
 @pytest.mark.parametrize("noise", [1e-3, 40.0, 1e5])
 @pytest.mark.parametrize("value_bits", [8, 16, 32])
 def test_the_sum_of_the_sites_noised_vectors_is_exact(noise, value_bits):
     """Negative sums too: what the coordinator decodes is the sum of what the sites released."""
     made = plan(metrics="noised").model_copy()
     made = made.model_copy(update={"codec": made.codec.model_copy(update={"value_bits": value_bits})})
-    layout = payload_layout(made, FedAvg(made.strategy), TASK, LAYOUT, 3, Work.EVALUATE)
+    layout = payload_layout(made, FedAvg(made.strategy), TASK, CONTEXT, Work.EVALUATE)
     logits, targets = torch.tensor([[0.0, 1.0], [2.0, -1.0]]), torch.tensor([1, 1])
     rows = [TASK.count(logits[row : row + 1], targets[row : row + 1]) for row in range(2)]
     stream = GaussianNoise.insecure_reproducible(5)
@@ -185,13 +189,11 @@ def test_a_task_that_bounds_nothing_cannot_be_noised():
 
     task = Open(TaskSettings(labels=("no", "yes")))
     with pytest.raises(PlanError, match=r"what a row adds to 'distance'.*Write metrics"):
-        payload_layout(plan(metrics="noised"), FedAvg(StrategySettings()), task, LAYOUT, 3, Work.TRAIN)
-    payload_layout(plan(metrics="withheld"), FedAvg(StrategySettings()), task, LAYOUT, 3, Work.TRAIN)
+        payload_layout(plan(metrics="noised"), FedAvg(StrategySettings()), task, CONTEXT, Work.TRAIN)
+    payload_layout(plan(metrics="withheld"), FedAvg(StrategySettings()), task, CONTEXT, Work.TRAIN)
 
 
 def test_exact_metrics_have_no_place_in_a_private_upload():
     for metrics in ("withheld", "public"):
-        layout = payload_layout(
-            plan(metrics=metrics), FedAvg(StrategySettings()), TASK, LAYOUT, 3, Work.TRAIN
-        )
+        layout = payload_layout(plan(metrics=metrics), FedAvg(StrategySettings()), TASK, CONTEXT, Work.TRAIN)
         assert {segment.name for segment in layout.segments} == {"update/update", "weight"}

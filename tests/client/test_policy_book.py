@@ -11,7 +11,7 @@ from sealora.client.policy import bound_hash, plan_name
 from sealora.client.policy_book import PolicyBook, epsilon_after
 from sealora.client.site_config import load
 from sealora.models.adapter import pack
-from sealora.plan.payload import payload_layout
+from sealora.plan.payload import payload_layout, round_context
 from sealora.plan.privacy_forecast import plan_schedule
 from sealora.privacy.events import Budget
 from sealora.privacy.ledger import ChargeKey, Ledger
@@ -66,7 +66,8 @@ class Asked(Home):
     def ask(self, **changes):
         """The site's answer to an opening."""
         contract, work = self.site.contract, changes.get("work", Work.TRAIN)
-        layout = payload_layout(contract.plan, contract.strategy, contract.task, LAYOUT, 3, work)
+        context = round_context(contract.plan, contract.strategy, LAYOUT, 1, 3)
+        layout = payload_layout(contract.plan, contract.strategy, contract.task, context, work)
         fields = {
             "plan_hash": contract.plan_hash,
             "run": bytes(16),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealora.models.adapter import pack
-from sealora.plan.payload import payload_layout
+from sealora.plan.payload import payload_layout, round_context
 from sealora.protocol import messages
 from sealora.protocol.errors import RefusedError, RunError
 from sealora.protocol.messages import Header, Open, Reason, Refusal, Work
@@ -32,7 +32,8 @@ def site(toy):
 def header(contract, tensors=TENSORS, trains=NAMES, **changes):
     """A header that an honest coordinator would send, but for the changes."""
     work = changes.get("work", Work.TRAIN)
-    layout = payload_layout(contract.plan, contract.strategy, contract.task, LAYOUT, 2, work)
+    context = round_context(contract.plan, contract.strategy, LAYOUT, 1, 2)
+    layout = payload_layout(contract.plan, contract.strategy, contract.task, context, work)
     return Header(
         **{
             "plan_hash": contract.plan_hash,
@@ -85,6 +86,7 @@ def doubles():
     return save({name: tensor.astype(np.float64) for name, tensor in OTHER.items()})
 
 
+OTHER_TENSORS = "asks to train other tensors than the plan's strategy"
 REFUSED = {
     "another plan": ({"plan_hash": bytes(32)}, Reason.PROTOCOL, "another plan"),
     "not in the cohort": ({"cohort": ("site-2", "site-3")}, Reason.PROTOCOL, "not in the cohort"),
@@ -98,10 +100,10 @@ REFUSED = {
     "round 0": ({"round": 0}, Reason.PROTOCOL, "count from 1"),
     "quorum above the cohort": ({"quorum": 3}, Reason.PROTOCOL, "quorum exceeds"),
     "an unsorted cohort": ({"cohort": ("site-2", "site-1")}, Reason.PROTOCOL, "not sorted"),
-    "strange tensors to train": ({"trains": (*NAMES, "x")}, Reason.PROTOCOL, "that the plan does not have"),
-    "fewer tensors to train": ({"trains": NAMES[:2]}, Reason.PROTOCOL, "does not fill the upload"),
-    "a tensor to train twice": ({"trains": (*NAMES, NAMES[0])}, Reason.PROTOCOL, "does not fill the upload"),
-    "nothing to train": ({"trains": ()}, Reason.PROTOCOL, "does not fill the upload"),
+    "strange tensors to train": ({"trains": (*NAMES, "x")}, Reason.PROTOCOL, OTHER_TENSORS),
+    "fewer tensors to train": ({"trains": NAMES[:2]}, Reason.PROTOCOL, OTHER_TENSORS),
+    "a tensor to train twice": ({"trains": (*NAMES, NAMES[0])}, Reason.PROTOCOL, OTHER_TENSORS),
+    "nothing to train": ({"trains": ()}, Reason.PROTOCOL, OTHER_TENSORS),
     "no tensors": ({"tensors": b""}, Reason.FAILED, "hold no tensors"),
     "malformed tensors": ({"tensors": b"\x08" + bytes(7) + b"{\"a\": 1}"}, Reason.FAILED, "hold no tensors"),
     "an endless header of tensors": ({"tensors": b"\xff" * 100}, Reason.FAILED, "hold no tensors"),
@@ -190,7 +192,8 @@ def test_a_refused_header_commits_no_memory(toy, tmp_path):
     site.memory.prepare(1, 1, tensors_of("kept"))
     refusal(site, opening(toy.contract, round=2, completed=(1, 1), plan_hash=bytes(32)))
     assert site.memory.read() == {}
-    contributes(site, opening(toy.contract, round=2, completed=(1, 1)))
+    contributed = ((1, 1), (0, 0))
+    contributes(site, opening(toy.contract, round=2, completed=(1, 1), contributed=contributed))
     assert set(site.memory.read()) == set(NAMES)
 
 

@@ -162,23 +162,29 @@ def test_the_task_of_the_guide_is_a_task(plug_in) -> None:
         module.Stars(TaskSettings(labels=("one", "two"), multi_label=True))
 
 
-def test_the_strategy_of_the_guide_has_momentum(plug_in) -> None:
+def test_the_strategy_of_the_guide_bounds_a_step(plug_in) -> None:
     import numpy as np
 
     from sealora.models.adapter import Adapter, AdapterLayout, TensorSpec
     from sealora.strategies.registry import load_strategy
     from sealora.strategies.settings import StrategySettings
-    from sealora.strategies.strategy import Aggregate
+    from sealora.strategies.strategy import Aggregate, Context
 
     module = plug_in("docs/strategies-interface.md")
-    strategy = load_strategy(StrategySettings(name="fedavgm"))
-    assert isinstance(strategy, module.FedAvgM)
-    layout = AdapterLayout((TensorSpec("a", (2,)), TensorSpec("b", (1, 3))), 1)
+    strategy = load_strategy(StrategySettings(name="bounded", options={"largest_step": 2}))
+    assert isinstance(strategy, module.Bounded)
+    layout = AdapterLayout((TensorSpec("a", (1,)), TensorSpec("b", (1, 3))), 1)
     zeros = {spec.name: np.zeros(spec.shape, np.float32) for spec in layout.specs}
-    state = strategy.init(Adapter(layout, zeros))
-    for expected in (1.0, 2.9, 5.61):  # 1, then 1.9 and 2.71 more
-        state = strategy.step(state, layout, Aggregate({"update": np.full(5, 2.0)}, 2.0, 3))
+    context = Context(layout, 1, 3, 0)
+    for mean, expected in ((0.5, 0.5), (1.0, 1.0), (8.0, 1.0)):  # four values of 1 have norm 2
+        aggregate = Aggregate({"update": np.full(4, 2 * mean)}, 2.0, 3, 3)
+        state = strategy.step(strategy.init(Adapter(layout, zeros)), context, aggregate)
         model = strategy.model(state, layout)
         assert np.allclose(np.concatenate([tensor.ravel() for tensor in model.tensors.values()]), expected)
-    assert strategy.open(state, layout, 4).tensors.keys() == zeros.keys()
-    assert all(tensor.dtype == np.float32 for tensor in state.values())
+
+
+def test_the_guide_shows_the_example_package(blocks) -> None:
+    (shown,) = blocks("docs/strategies-interface.md", "python")
+    package = (ROOT / "examples" / "plugin-strategy" / "sealora_bounded.py").read_text("utf-8")
+    without = [line for line in package.splitlines() if not line.strip().startswith('"""W ←')]
+    assert "\n".join(without[2:]).strip() == shown.strip()

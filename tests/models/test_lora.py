@@ -136,6 +136,22 @@ def test_plain_peft_loads_what_was_saved(name, tmp_path):
         assert torch.equal(model.eval()(input_ids=tokens).logits, theirs.eval()(input_ids=tokens).logits)
 
 
+def test_rank_0_leaves_the_head_alone_and_plain_peft_loads_it(name, tmp_path):
+    model = attached(name, rank=0)
+    layout = lora.layout_of(model)
+    whole = lora.layout_of(attached(name))
+    assert layout.rank == 0
+    assert layout.specs == tuple(spec for spec in whole.specs if spec.role == "other")
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == layout.parameters
+    adapter = Adapter(layout, noise(layout))
+    lora.write(model, adapter.tensors)
+    lora.save(adapter, model, tmp_path)
+    theirs = PeftModel.from_pretrained(fresh(name), tmp_path).eval()
+    tokens = torch.tensor([[5, 6, 7, 8]])
+    with torch.inference_mode():
+        assert torch.equal(model.eval()(input_ids=tokens).logits, theirs(input_ids=tokens).logits)
+
+
 def test_saved_and_loaded(tmp_path, model):
     adapter = Adapter(lora.layout_of(model), noise(lora.layout_of(model)))
     lora.save(adapter, model, tmp_path)

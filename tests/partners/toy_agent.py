@@ -23,7 +23,7 @@ from sealora.protocol.messages import Open
 from sealora.protocol.plain import PlainSiteHalf
 from sealora.protocol.secure_site import SecureSiteHalf
 from sealora.protocol.session import SiteHalf
-from sealora.simulation.toy import ToyTrainer, tensors_of
+from sealora.simulation.toy import FIRST, ToyTrainer, tensors_of
 
 
 class GatedTrainer(ToyTrainer):
@@ -57,7 +57,7 @@ def main(root: Path, name: str) -> int:
         # As `toy_site` makes it, but without data frames, which take a second to load.
         data = SimpleNamespace(train=[example] * (10 * size), test=[example] * size)
         memory = SiteMemory(folder.path / "memory")
-        site = Site(name, toy_plan.contract_of(plan), trainer, data, memory, half)
+        site = Site(name, toy_plan.contract_of(plan), trainer, FIRST, data, memory, half)
 
         def handle(request: bytes) -> bytes:
             log("asked")

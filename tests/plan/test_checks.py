@@ -20,6 +20,38 @@ BASE = Plan.from_text('schema = 1\nmodel.name = "m"\ntask.labels = ["a", "b"]')
         ({"task": {"labels": ["a", "b|c"], "multi_label": True}}, "task.labels[1]", "separates"),
         ({"task": {"name": "clasification"}}, "task.name", "Did you mean 'classification'?"),
         ({"strategy": {"name": "fedavgg"}}, "strategy.name", "Did you mean 'fedavg"),
+        ({"strategy": {"options": {"mu": 1}}}, "strategy.options.mu", "unknown key. There is none"),
+        (
+            {"strategy": {"name": "fedprox", "options": {"mju": 1}}},
+            "strategy.options.mju",
+            "unknown key. Did you mean 'mu'?",
+        ),
+        (
+            {"strategy": {"name": "fedprox", "options": {"mu": -1}}},
+            "strategy.options.mu",
+            "must be at least 0, not -1.",
+        ),
+        (
+            {"strategy": {"name": "fedprox", "options": {"mu": "1"}}},
+            "strategy.options.mu",
+            "must be a number, not the string '1'.",
+        ),
+        (
+            {"strategy": {"name": "ffa"}, "lora": {"rank": 0}},
+            "lora.rank",
+            'ffa treats A and B apart, and rank 0 has neither. Raise the rank, or write name = "fedavg"',
+        ),
+        (
+            {"strategy": {"name": "scaffold"}},
+            "training.optimizer",
+            'gradient steps. Write optimizer = "sgd".',
+        ),
+        (
+            {"strategy": {"name": "scaffold"}, "training": {"optimizer": "sgd", "momentum": 0.9}},
+            "training.momentum",
+            "Write momentum = 0.0.",
+        ),
+        ({"strategy": {"name": "fedadam"}}, "strategy.name", "Write server_learning_rate = 0.01"),
         ({"data": {"label_map": {"0": "A"}}}, "data.label_map.0", "no label of the task. Known: a, b."),
         (
             {"task": {"multi_label": True}, "data": {"label_map": {"0": "a|c"}}},
@@ -75,6 +107,10 @@ def test_a_sum_that_does_not_fit_its_words():
         {"task": {"multi_label": True}, "training": {"label_calibration": 1.0}},
         {"cohort": {"size": 5}, "simulation": {"sites": 5}},
         {"cohort": {"size": 100}},
+        {"strategy": {"name": "scaffold"}, "training": {"optimizer": "sgd"}},
+        {"strategy": {"name": "fedadam", "server_learning_rate": 1.0}},
+        {"strategy": {"name": "fedprox", "options": {"mu": 0}}},
+        {"lora": {"rank": 0}},
         {"simulation": {"partition": "natural", "partition_column": "ward"}, "cohort": {"size": 30}},
         {
             "simulation": {"sites": 3, "partition": "natural", "partition_column": "ward"},
@@ -100,6 +136,17 @@ def test_combinations_that_are_fine(change):
             'without partition = "dirichlet"',
         ),
         ({"simulation": {"size_rule": "square"}}, "simulation.size_rule", 'without partition = "size"'),
+        (
+            {"strategy": {"name": "feddyn", "server_learning_rate": 0.5}},
+            "strategy.server_learning_rate",
+            "has no effect with feddyn",
+        ),
+        ({"lora": {"rank": 0, "dropout": 0.1}}, "lora.dropout", "without a lora.rank above 0"),
+        (
+            {"lora": {"rank": 0, "target_modules": ["q"]}},
+            "lora.target_modules",
+            "without a lora.rank above 0",
+        ),
         ({"data": {"filter_value": "x"}}, "data.filter_value", "without a filter_column"),
         ({"model": {"name": "bundled:x", "revision": "v1"}}, "model.revision", "without a hub's model"),
         ({"codec": {"range": 2, "clip": 1}}, "codec.range", "wastes resolution"),
@@ -111,6 +158,14 @@ def test_doubtful_combinations(change, key, words):
     (line,) = BASE.replace(**change).warnings
     assert line.startswith(f"plan: {key}: ")
     assert words in line
+
+
+def test_options_have_lines():
+    text = 'schema = 1\nmodel.name = "m"\ntask.labels = ["a", "b"]\n[strategy]\nname = "fedprox"\n'
+    with pytest.raises(PlanError, match=r"^plan.toml:7: strategy.options.nu: unknown key. Known: mu"):
+        Plan.from_text(text + "[strategy.options]\nnu = 3")
+    with pytest.raises(PlanError, match=r"^plan.toml:6: strategy.options.mu: must be at most 100, not 101"):
+        Plan.from_text(text + "options = { mu = 101 }")
 
 
 def test_warnings_have_lines():

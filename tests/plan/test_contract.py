@@ -22,6 +22,7 @@ NOT_SHARED = {("model", "device"), ("data", "rows"), ("data", "path"), ("data", 
 NOT_SHARED |= {("privacy", "public_holdout"), ("data", "group_column")}
 NOT_SHARED |= {("data", key) for key in ("text_column", "label_column", "filter_column", "filter_value")}
 KEYS = [(name, key) for name, section in FULL.items() if isinstance(section, dict) for key in section]
+KEYS.remove(("strategy", "name"))  # another strategy has other options
 KEYS += [("", key) for key, value in FULL.items() if not isinstance(value, dict) and key != "schema"]
 
 
@@ -33,6 +34,8 @@ def hash_of(table):
 def another(section, key, value):
     """A valid value of the key that differs from `value`."""
     kind = dict(schema.sections())[section] if section else PlanSettings
+    if (section, key) == ("strategy", "options"):
+        return {"mu": value["mu"] + 1e-12}
     annotation = schema.fields(kind)[key].annotation
     if get_origin(annotation) is Literal:
         return next(choice for choice in get_args(annotation) if choice != value)
@@ -56,9 +59,8 @@ def test_the_full_fixture_has_every_key_away_from_its_default():
         assert set(FULL[name]) == set(schema.fields(section))
     minimal = resolved(load(FIXTURES / "minimal.toml"))
     same = {(name, key) for name, key in KEYS if name and FULL[name][key] == minimal[name].get(key)}
-    # Each name has one registered value only, and record-level privacy excludes the others.
-    registered = {("task", "name"), ("strategy", "name")}
-    assert same == registered | {("lora", "dropout"), ("training", "label_calibration")}
+    # There is one registered task only, and record-level privacy excludes the others.
+    assert same == {("task", "name"), ("lora", "dropout"), ("training", "label_calibration")}
 
 
 @pytest.mark.parametrize(("section", "key"), KEYS)
@@ -68,6 +70,16 @@ def test_each_shared_key_counts_and_no_other(section, key):
     holder[key] = another(section, key, holder[key])
     excluded = section == "simulation" or (section, key) in NOT_SHARED
     assert (hash_of(changed) == hash_of(FULL)) == excluded
+
+
+def test_the_strategy_and_its_resolved_options_count():
+    def of(strategy):
+        return hash_of({**FULL, "strategy": strategy})
+
+    assert of({"name": "fedavg"}) != of({"name": "ffa"})
+    assert of({"name": "fedprox"}) == of({"name": "fedprox", "options": {"mu": 0.01}})
+    assert of({"name": "fedprox", "options": {"mu": 1}}) == of({"name": "fedprox", "options": {"mu": 1.0}})
+    assert of({"name": "fedprox", "options": {"mu": 1}}) != of({"name": "fedprox"})
 
 
 def test_canonical_text_is_sorted_compact_ascii():

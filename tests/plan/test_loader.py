@@ -212,7 +212,7 @@ def test_replace_changes_keys_or_whole_sections():
 
 
 @pytest.mark.parametrize(
-    "change", [{"lora": {"rank": 0}}, {"foo": 1}, {"task": {"labels": ["a"]}}, {"schema": 2}]
+    "change", [{"lora": {"rank": -1}}, {"foo": 1}, {"task": {"labels": ["a"]}}, {"schema": 2}]
 )
 def test_replace_validates(change):
     with pytest.raises(PlanError):

@@ -52,6 +52,11 @@ def test_a_sound_promise_has_no_warnings():
         ),
         ({"simulation": {"ledgers": "ledgers"}}, "simulation.ledgers", "begins with / or ~"),
         ({"simulation": {"budgets": {"site-1": 0.0}}}, "simulation.budgets.site-1", "Use an ε from 1e-06"),
+        (
+            {"privacy": {"metrics": "public", "public_holdout": "p.csv"}, "strategy": {"name": "fedsa"}},
+            "privacy.metrics",
+            'so there is no one model to measure. Write metrics = "withheld".',
+        ),
     ],
 )
 def test_broken_promises(change, key, words):

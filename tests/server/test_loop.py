@@ -54,10 +54,15 @@ class Mortal:
 class Counting(FedAvg):
     """FedAvg whose sites remember how often they contributed, and shift their update by it."""
 
-    def upload(self, broadcast, trained, memory):
-        payload, _ = super().upload(broadcast, trained, memory)
-        count = memory.get("count", np.zeros(1, np.float32)) + np.float32(1)
-        return {"update": payload["update"] + count * np.float32(0.001)}, {"count": count}
+    def upload(self, received, trained, memory, context):
+        payload = super().upload(received, trained, memory, context)
+        return {"update": payload["update"] + self._count(memory) * np.float32(0.001)}
+
+    def remember(self, payload, factors, trained, memory, context):
+        return {"count": self._count(memory)}
+
+    def _count(self, memory):
+        return memory.get("count", np.zeros(1, np.float32)) + np.float32(1)
 
 
 def run(folder, faults=None, **options):
@@ -162,6 +167,27 @@ def test_a_lost_attempt_leaves_memory_as_it_was(tmp_path):
     faults = Faults(script={(f"site-{number}", 2): Fault(0) for number in (1, 2)})
     adapter, _ = counting(tmp_path / "1").coordinator(faults).run()
     assert adapter.sha256() == counting(tmp_path / "2").coordinator().run()[0].sha256()
+
+
+def remembered(toy):
+    """How often each site thinks that it was in a sum."""
+    counts = {name: site.memory.read().get("count", [0]) for name, site in toy.sites.items()}
+    return {name: int(count[0]) for name, count in counts.items()}
+
+
+def contributed(history, name):
+    return sum(name in record.contributors for record in history)
+
+
+def test_a_site_remembers_every_round_that_it_is_in_the_sum_of_and_no_other(tmp_path):
+    """Most sites are not asked again at once, and one is always late."""
+    sections = {"cohort": CohortSettings(size=2, quorum=0.1), "rounds": RoundsSettings(count=8)}
+    toy, recorder = counting(tmp_path, **sections), Recorder()
+    faults = Faults(script={("site-2", number): Fault(0, delay=1e9) for number in range(1, 8)})
+    toy.coordinator(faults, observers=[recorder]).run()
+    expected = {name: contributed(recorder.history, name) for name in toy.sites}
+    assert remembered(toy) == expected
+    assert expected["site-2"] <= 1 < expected["site-1"]
 
 
 def test_a_run_that_finds_no_quorum_stops_and_can_be_resumed(tmp_path):

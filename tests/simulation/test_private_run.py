@@ -279,12 +279,13 @@ def federation(plan, tmp_path):
 def opening(federation, **changes):
     """A coordinator's honest request, but for the changes."""
     from sealora.models.adapter import pack
-    from sealora.plan.payload import payload_layout
+    from sealora.plan.payload import payload_layout, round_context
 
     contract = federation.contract
     tensors, layout = pack(federation.initial.tensors), federation.initial.layout
     trains = tuple(spec.name for spec in layout.specs)
-    words = payload_layout(contract.plan, contract.strategy, contract.task, layout, 5, Work.TRAIN)
+    context = round_context(contract.plan, contract.strategy, layout, 1, 5)
+    words = payload_layout(contract.plan, contract.strategy, contract.task, context, Work.TRAIN)
     assert {segment.name for segment in words.segments} == {"update/update", "weight"}
     fields = {
         "plan_hash": contract.plan_hash,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from sealora.protocol import messages_pb2 as wire
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.messages import Header, Open, parse_request, request
 
@@ -12,6 +13,23 @@ def test_a_secure_header_survives_its_bytes(make_cohort):
     )
     assert header.secure
     assert Header.parse(header.serialise()) == header
+
+
+def test_each_member_finds_its_last_contribution(make_cohort):
+    header = make_cohort(4).header(contributed=((0, 0), (3, 1), (2, 7), (0, 0)))
+    parsed = Header.parse(header.serialise())
+    assert [parsed.last_contribution(site) for site in parsed.cohort] == list(header.contributed)
+    assert make_cohort(4).header().last_contribution(header.cohort[0]) == (0, 0)
+
+
+def test_contributions_are_as_many_as_the_cohort(make_cohort):
+    raw = make_cohort(4).header().serialise()
+    for rounds, attempts in (([1] * 3, [1] * 3), ([1] * 4, [1] * 3), ([1] * 5, [1] * 5), ([], [1])):
+        message = wire.Header.FromString(raw)
+        message.contributed_rounds.extend(rounds)
+        message.contributed_attempts.extend(attempts)
+        with pytest.raises(ProtocolError, match="not those of the cohort"):
+            Header.parse(message.SerializeToString())
 
 
 def test_a_header_without_a_roster_is_plain(make_cohort):

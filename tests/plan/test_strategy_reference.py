@@ -1,0 +1,47 @@
+"""The manual's page of strategies follows the code, and what it says is what strategies do."""
+
+from pathlib import Path
+
+import pytest
+
+from sealora.plan.strategy_reference import facts_of, render
+from sealora.protocol.errors import PlanError
+from sealora.strategies.registry import BUILT_IN
+
+PAGE = Path(__file__).parents[2] / "docs" / "strategies.md"
+
+
+def test_the_page_is_current():
+    assert PAGE.read_text("utf-8") == render(), (
+        "run: python -m sealora.plan.strategy_reference docs/strategies.md"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "sends", "personal", "up", "down"),
+    [
+        ("fedavg", "A, B, head", "", 1, 1),
+        ("ffa", "B, head", "", 0.5, 0.5),
+        ("fedsvd", "B, head", "", 0.5, 1),
+        ("rolora", "B, head / A, head", "", 0.5, 1),
+        ("fedsa", "A, head", "B", 0.5, 0.5),
+        ("scaffold", "A, B, head, control", "", 2, 2),
+    ],
+)
+def test_what_travels(name, sends, personal, up, down):
+    facts = facts_of(name)
+    assert (facts.sends, facts.personal, facts.upload, facts.download) == (sends, personal, up, down)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_strategy_is_described(name):
+    facts = facts_of(name)
+    assert facts.summary
+    assert "arXiv" in facts.source
+    assert facts.secure_aggregation
+    assert all(option.meaning != "None" and option.default for option in facts.options)
+
+
+def test_an_unknown_one_is_one_line():
+    with pytest.raises(PlanError, match="there is no strategy named 'nope'"):
+        facts_of("nope")

@@ -1,0 +1,140 @@
+"""Every strategy's arithmetic written the obvious way, in float64, tensor by tensor.
+
+A reference takes the rounds, each a mapping from site to the values that its training ended with, the
+sites' weights, the settings and the number of all sites; it returns the model after the last round.
+"""
+
+import numpy as np
+
+from sealora.simulation.toy import FIRST, LAYOUT
+
+A = "layer.lora_A.weight"
+B = "layer.lora_B.weight"
+NAMES = [spec.name for spec in LAYOUT.specs]
+HEAD = ["head.bias", "head.weight"]
+STEPS, STEP_SIZE = 5, 0.2
+"""What every site says of its training."""
+
+
+def first():
+    return {name: FIRST[name].astype(np.float64) for name in NAMES}
+
+
+def mean(ends, weights, name):
+    """Σ w_k·W_k / Σ w_k of one tensor."""
+    return sum(weights[site] * ends[site][name].astype(np.float64) for site in ends) / sum(
+        weights[site] for site in ends
+    )
+
+
+def zeros():
+    return {name: np.zeros(LAYOUT[name].shape) for name in NAMES}
+
+
+def fedavg(rounds, weights, settings, sites, names=lambda number: NAMES):
+    """McMahan et al. 2017, algorithm 1, of the named tensors."""
+    model = first()
+    for number, ends in enumerate(rounds, 1):
+        for name in names(number):
+            model[name] += settings.server_learning_rate * (mean(ends, weights, name) - model[name])
+    return model
+
+
+def ffa(rounds, weights, settings, sites):
+    """Sun et al. 2024: FedAvg of B and the head."""
+    return fedavg(rounds, weights, settings, sites, lambda _: [*HEAD, B])
+
+
+def rolora(rounds, weights, settings, sites):
+    """Chen et al. 2025: B in odd rounds, A in even ones."""
+    return fedavg(rounds, weights, settings, sites, lambda number: [*HEAD, B if number % 2 == 1 else A])
+
+
+def fedsa(rounds, weights, settings, sites):
+    """Guo et al. 2024: B is nobody else's business, nor is the head if it is personal."""
+    head = HEAD if settings.options.get("head", "shared") == "shared" else []
+    return fedavg(rounds, weights, settings, sites, lambda _: [*head, A])
+
+
+def fedsvd(rounds, weights, settings, sites):
+    """Lee et al. 2025: the decomposition of the whole product, rows with their largest entry positive."""
+    model = first()
+    for ends in rounds:
+        for name in [*HEAD, B]:
+            model[name] += settings.server_learning_rate * (mean(ends, weights, name) - model[name])
+        left, values, right = np.linalg.svd(model[B] @ model[A])
+        for row in range(LAYOUT.rank):
+            sign = 1 if right[row].max() == abs(right[row]).max() else -1
+            model[B][:, row] = sign * left[:, row] * values[row]
+            model[A][row] = sign * right[row]
+    return model
+
+
+def scaffold(rounds, weights, settings, sites):
+    """Karimireddy et al. 2020, algorithm 1, option II, with weighted updates."""
+    model, common, own = first(), zeros(), {}
+    for ends in rounds:
+        before, control = dict(model), dict(common)
+        for name in NAMES:
+            model[name] = before[name] + settings.server_learning_rate * (
+                mean(ends, weights, name) - before[name]
+            )
+        for site, values in ends.items():
+            old = own.get(site, zeros())
+            own[site] = {
+                name: old[name] - control[name] + (before[name] - values[name]) / (STEPS * STEP_SIZE)
+                for name in NAMES
+            }
+            for name in NAMES:
+                common[name] = common[name] + (own[site][name] - old[name]) / sites
+    return model
+
+
+def feddyn(rounds, weights, settings, sites):
+    """Acar et al. 2021, algorithm 1."""
+    model, h, alpha = first(), zeros(), settings.options["alpha"]
+    for ends in rounds:
+        for name in NAMES:
+            moves = [values[name] - model[name] for values in ends.values()]
+            h[name] = h[name] - alpha / sites * sum(moves)
+            average = sum(values[name].astype(np.float64) for values in ends.values()) / len(ends)
+            model[name] = average - h[name] / alpha
+    return model
+
+
+def fedavgm(rounds, weights, settings, sites):
+    """Hsu et al. 2019, section 4.3."""
+    model, velocity = first(), zeros()
+    for ends in rounds:
+        for name in NAMES:
+            velocity[name] = (
+                settings.options["beta"] * velocity[name] + mean(ends, weights, name) - model[name]
+            )
+            model[name] = model[name] + settings.server_learning_rate * velocity[name]
+    return model
+
+
+def adaptive(rule):
+    """Reddi et al. 2021, algorithm 2, value by value; `rule` gives the next v from v and Δ."""
+
+    def reference(rounds, weights, settings, sites):
+        beta1, tau = settings.options["beta1"], settings.options["tau"]
+        model, m, v = first(), zeros(), zeros()
+        for name in NAMES:
+            v[name] += tau**2
+        for ends in rounds:
+            for name in NAMES:
+                delta = mean(ends, weights, name) - model[name]
+                for at in np.ndindex(delta.shape):
+                    m[name][at] = beta1 * m[name][at] + (1 - beta1) * delta[at]
+                    v[name][at] = rule(v[name][at], delta[at], settings.options.get("beta2"))
+                    step = m[name][at] / (np.sqrt(v[name][at]) + tau)
+                    model[name][at] += settings.server_learning_rate * step
+        return model
+
+    return reference
+
+
+fedadagrad = adaptive(lambda v, delta, _: v + delta**2)
+fedadam = adaptive(lambda v, delta, beta2: beta2 * v + (1 - beta2) * delta**2)
+fedyogi = adaptive(lambda v, delta, beta2: v - (1 - beta2) * delta**2 * (1 if v > delta**2 else -1))
