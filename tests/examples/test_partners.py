@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import math
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +13,17 @@ from rich.console import Console
 
 import sealora
 from sealora.plan.writer import dumps
+from sealora.protocol.secure_site import SecureSiteHalf
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "partners"))
+from recorder import Recorder  # noqa: E402
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "partners"
 HEADERS = {"net/route": 1, "net/tcp": 1, "net/tcp6": 1, "net/udp": 1, "net/udp6": 1, "net/if_inet6": 0}
 """Lines of a namespace's tables that say nothing yet: no route, no socket, no address."""
+WATCHED = "site-01"
+WINDOW = 32
+"""Bytes of an update, or characters of a text, that occur nowhere by chance."""
 
 pytestmark = pytest.mark.slow
 
@@ -47,11 +55,23 @@ def federation(example, command, tmp_path, monkeypatch):
             for site in self.rows:
                 work(site)
 
-    made = Small(tmp_path / "partners", path)
+        def process(self, name, words):
+            if name == "coordinator":
+                words += ("--listen", f"127.0.0.1:{port}")
+            elif name == f"{WATCHED}.link":
+                words += ("--socket", str(self.root / "pipe.sock"))
+            return super().process(name, words)
+
+    made, port = Small(tmp_path / "partners", path), example.free_port()
     monkeypatch.chdir(made.root)
-    example.found(made)
-    example.approve(made)
-    return made
+    with (
+        Recorder.tcp(port) as made.wire,
+        Recorder.unix(made.root / "pipe.sock", made.root / WATCHED / "agent.sock") as made.pipe,
+    ):
+        monkeypatch.setattr(example, "free_port", lambda: made.wire.port)
+        example.found(made)
+        example.approve(made)
+        yield made
 
 
 def network_of(process):
@@ -60,11 +80,43 @@ def network_of(process):
     interfaces = {
         line.partition(":")[0].strip() for line in (tables / "net/dev").read_text().splitlines()[2:]
     }
-    found = {name: len((tables / name).read_text().splitlines()) - lines for name, lines in HEADERS.items()}
+    found = {name: len((tables / name).read_text().splitlines()) > lines for name, lines in HEADERS.items()}
     return interfaces, {name for name, entries in found.items() if entries}
 
 
-def test_partners_get_the_adapter_of_the_simulation_and_agents_have_no_network(example, federation, tmp_path):
+@pytest.fixture
+def updates(monkeypatch):
+    """Every vector that a site of a simulation masks, in the order of sites."""
+    found = []
+
+    def start(self, words, *rest, original=SecureSiteHalf.start):
+        found.append(words.astype("<u8").tobytes())
+        return original(self, words, *rest)
+
+    monkeypatch.setattr(SecureSiteHalf, "start", start)
+    return found
+
+
+def secrets(federation, updates):
+    """Parts of texts, labels and updates of the watched site."""
+    texts = [row["text"].encode()[:WINDOW] for row in federation.rows[WATCHED]]
+    own = updates[list(federation.rows).index(WATCHED) :: len(federation.rows)]
+    parts = [update[start : start + WINDOW] for update in own for start in range(0, len(update), WINDOW)]
+    return [*texts, b"negative", b"positive", *(part for part in parts if len(set(part)) > WINDOW / 4)]
+
+
+def written_by(federation):
+    """Logs of all processes, and what the parties recorded."""
+    return [
+        *federation.logs.iterdir(),
+        *federation.root.glob("*/audit.jsonl"),
+        federation.root / "run/status.json",
+    ]
+
+
+def test_partners_get_the_adapter_of_the_simulation_and_nothing_else_passes_on_the_way(
+    example, federation, updates, tmp_path
+):
     networks = {}
 
     def watch(event, sites):
@@ -77,6 +129,12 @@ def test_partners_get_the_adapter_of_the_simulation_and_agents_have_no_network(e
     assert (result["metrics"], result["plan_hash"]) == (simulated["metrics"], simulated["plan_hash"])
     assert result["contributors"] == [list(federation.rows)] * 3
     assert "malicious coordinator" in result["guarantee"]
+    searched = secrets(federation, updates)
+    assert len(searched) > 1000
+    written = b"".join(path.read_bytes() for path in written_by(federation))
+    assert not [secret for secret in searched if federation.pipe.holds(secret)]
+    assert not [secret for secret in searched if federation.wire.holds(secret) or secret in written]
+    assert all(len(carried) > 300_000 for carried in federation.pipe.recorded.values())
     if not example.sealed():
         pytest.skip("the rest needs root or user namespaces: no process can give up its network here")
     assert networks == {site: ({"lo"}, set()) for site in federation.rows}
