@@ -16,7 +16,7 @@ from sealora.plan.writer import dumps
 from sealora.protocol.secure_site import SecureSiteHalf
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "partners"))
-from recorder import Recorder  # noqa: E402
+from recorder import Recorder
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "partners"
 HEADERS = {"net/route": 1, "net/tcp": 1, "net/tcp6": 1, "net/udp": 1, "net/udp6": 1, "net/if_inet6": 0}
@@ -86,7 +86,7 @@ def network_of(process):
 
 @pytest.fixture
 def updates(monkeypatch):
-    """Every vector that a site of a simulation masks, in the order of sites."""
+    """Every vector that a site of a simulation masks."""
     found = []
 
     def start(self, words, *rest, original=SecureSiteHalf.start):
@@ -98,10 +98,11 @@ def updates(monkeypatch):
 
 
 def secrets(federation, updates):
-    """Parts of texts, labels and updates of the watched site."""
+    """Parts of the watched site's texts, the labels, and parts of every site's updates."""
     texts = [row["text"].encode()[:WINDOW] for row in federation.rows[WATCHED]]
-    own = updates[list(federation.rows).index(WATCHED) :: len(federation.rows)]
-    parts = [update[start : start + WINDOW] for update in own for start in range(0, len(update), WINDOW)]
+    parts = [
+        update[start : start + WINDOW] for update in updates for start in range(0, len(update), 16 * WINDOW)
+    ]
     return [*texts, b"negative", b"positive", *(part for part in parts if len(set(part)) > WINDOW / 4)]
 
 
