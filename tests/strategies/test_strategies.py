@@ -35,6 +35,8 @@ class Row:
     """Whether a heavy site pulls harder."""
     factors: bool = False
     """Whether A and B may be exchanged for others with the same product."""
+    groups: int = 0
+    """Groups of four sites in whole runs, where sums of groups are compared."""
 
 
 MOMENTS = {"beta1": 0.5, "tau": 0.05}
@@ -52,6 +54,12 @@ ROWS = {
     "rolora": Row(references.rolora),
     "fedsvd": Row(references.fedsvd, factors=True),
     "fedsa": Row(references.fedsa, {"head": "personal"}),
+    "median": Row(references.median, weighted=False, groups=3),
+    "trimmed_mean": Row(references.trimmed_mean, weighted=False, groups=3),
+    "krum": Row(references.krum, weighted=False, groups=5),
+    "multi_krum": Row(references.multi_krum, weighted=False, groups=5),
+    "geometric_median": Row(references.geometric_median, weighted=False, groups=3),
+    "norm_bound": Row(references.norm_bound, weighted=False, groups=3),
 }
 
 
@@ -195,10 +203,13 @@ def test_state_and_memory_can_be_kept(name):
 
 
 def toy_run(folder, name, secure=False, faults=None, **sections):
-    plan = toy_plan(
-        strategy=settings_of(name), secure_aggregation=SecureAggregationSettings(enabled=secure), **sections
-    )
-    return toy_federation(folder, sites=5, plan=plan).coordinator(faults).run()[0].sha256()
+    settings, groups = settings_of(name), ROWS[name].groups
+    if groups:
+        settings = settings.model_copy(update={"options": {**settings.options, "groups": groups}})
+    masks = SecureAggregationSettings(enabled=secure, colluders=0 if groups else -1)
+    plan = toy_plan(strategy=settings, secure_aggregation=masks, **sections)
+    sites = 4 * groups or 5
+    return toy_federation(folder, sites, plan).coordinator(faults).run()[0].sha256()
 
 
 LOSSES = Faults(script={("site-2", 1): Fault(0), ("site-4", 2): Fault(0), ("site-2", 3): Fault(0)})
