@@ -13,7 +13,7 @@ its payload is encoded, and every later phase is one request and one reply for e
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sealora.protocol.attempts import NO_RECORDS, Head
@@ -28,6 +28,8 @@ class Sum:
 
     words: Words
     contributors: tuple[str, ...]
+    apart: Mapping[str, Words] = field(default_factory=dict, repr=False)
+    """The words of each contributor, where a plain session was asked to keep them apart."""
 
 
 class SiteHalf(Protocol):

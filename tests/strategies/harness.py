@@ -36,7 +36,10 @@ class Rounds:
             for part in self.strategy.parts(context):
                 assert payload[part.name].shape == (part.length,)
                 assert payload[part.name].dtype == np.float32
-            scales = {part.name: self.weights[site] if part.weighted else 1.0 for part in self.strategy.parts(context)}
+            scales = {
+                part.name: self.weights[site] if part.weighted else 1.0
+                for part in self.strategy.parts(context)
+            }
             sums = {name: vector.astype(np.float64) * scales[name] for name, vector in payload.items()}
             single.append(Aggregate(sums, self.weights[site], 1, self.sites))
         self.state = self.strategy.step(self.state, context, self._aggregate(single))

@@ -144,7 +144,7 @@ fedyogi = adaptive(lambda v, delta, beta2: v - (1 - beta2) * delta**2 * (1 if v 
 
 
 def robust(rule):
-    """W + η·rule of the sites' moves, each move a list of all values; `rule` also gets how many may be bad."""
+    """W + η·rule of the sites' moves, lists of all values; `rule` also gets how many may be bad."""
 
     def reference(rounds, weights, settings, sites):
         model = first()
@@ -191,7 +191,9 @@ def krum_scores(moves, attackers):
 def krum(moves, attackers):
     """The mean of all whose score is the smallest."""
     found = krum_scores(moves, attackers)
-    return np.mean([m for m, score in zip(moves, found, strict=True) if np.isclose(score, min(found))], axis=0)
+    return np.mean(
+        [m for m, score in zip(moves, found, strict=True) if np.isclose(score, min(found))], axis=0
+    )
 
 
 @robust
@@ -199,7 +201,9 @@ def multi_krum(moves, attackers):
     """As many as n − f − 2 of the smallest scores; here that is one, so equal scores share it."""
     assert len(moves) - attackers - 2 <= 1
     found = krum_scores(moves, attackers)
-    return np.mean([m for m, score in zip(moves, found, strict=True) if np.isclose(score, min(found))], axis=0)
+    return np.mean(
+        [m for m, score in zip(moves, found, strict=True) if np.isclose(score, min(found))], axis=0
+    )
 
 
 @robust

@@ -232,6 +232,6 @@ def test_a_resumed_run_is_the_uninterrupted_one(name, tmp_path):
 
     plan = toy_plan(strategy=settings_of(name))
     with pytest.raises(Death):
-        toy_federation(tmp_path / "a", plan=plan).coordinator(observers=[Mortal()]).run()
-    resumed = toy_federation(tmp_path / "a", plan=plan).coordinator().run()[0]
-    assert resumed.sha256() == toy_federation(tmp_path / "b", plan=plan).coordinator().run()[0].sha256()
+        toy_federation(tmp_path / "a", 5, plan).coordinator(observers=[Mortal()]).run()
+    resumed = toy_federation(tmp_path / "a", 5, plan).coordinator().run()[0]
+    assert resumed.sha256() == toy_federation(tmp_path / "b", 5, plan).coordinator().run()[0].sha256()
