@@ -1,6 +1,6 @@
 """A site: answers a coordinator's requests with its own data, model and memory."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,6 +20,7 @@ from sealora.client.trainer import Trainer
 from sealora.client.units import units_of
 from sealora.models.adapter import Tensors, check, unpack
 from sealora.models.task import Counts, Metrics
+from sealora.plan.fixed_groups import group_of
 from sealora.plan.payload import payload_layout, relative_weight, round_context
 from sealora.plan.settings import PlanSettings
 from sealora.privacy.noise import GaussianNoise
@@ -112,6 +113,7 @@ class Site:
         header = Header.parse(opening.header)
         self._check(header, opening)
         session = self.new_session(opening)
+        self._check_group(header, session.members)
         self._last = (header.round, header.attempt)
         self.memory.commit(header.last_contribution(self.name), header.completed[0])
         context = self._context(header)
@@ -143,6 +145,17 @@ class Site:
             )
         if self.policy is not None:
             self.policy.require(self.contract.plan, self.contract.plan_hash, header)
+
+    def _check_group(self, header: Header, members: Collection[str]) -> None:
+        """The cohort lies in this site's fixed group, if there are groups and a roster to know them by.
+
+        Otherwise a coordinator could form groups as it likes and learn from the differences of their sums.
+        """
+        contract, count = self.contract, self.contract.strategy.groups
+        if count and members:
+            own = group_of(contract.plan.seed, members, count, self.name)
+            if not set(header.cohort) <= set(own):
+                raise ProtocolError("wrong_group", "the cohort is not within this site's fixed group")
 
     def _train(self, header: Header, received: Tensors, context: Context) -> Words:
         contract, strategy = self.contract, self.contract.strategy

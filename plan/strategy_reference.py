@@ -54,7 +54,8 @@ class Facts:
     """Values sent down, likewise."""
     arithmetic: str
     mixed_ranks: bool
-    secure_aggregation: bool
+    secure_aggregation: str
+    """ "yes", or "in groups" where it compares updates, which masks hide, or sums of groups."""
     record_privacy: bool
     optimizer: str
     """Local optimisers that it allows."""
@@ -76,7 +77,7 @@ def facts_of(name: str) -> Facts:
         download=_share(values_of(strategy.broadcast(_context(strategy, 1, PAIR)))),
         arithmetic=kind.card.arithmetic,
         mixed_ranks=kind.card.mixed_ranks,
-        secure_aggregation=kind.sees == "sum",
+        secure_aggregation=_SECURE[kind.card.arithmetic],
         record_privacy=True,
         optimizer="sgd" if kind.card.only_sgd else "any",
         options=tuple(_options(kind.options_class)),
@@ -110,9 +111,16 @@ each of them, since whatever is done with a privately trained adapter costs noth
 never leave their site: each site then measures its own model, the metrics are sums over those, and there is
 no one model to evaluate or use afterwards.
 
+*robust* strategies withstand malicious sites, because they compare: single updates, which secure aggregation
+hides and therefore excludes, or, with `groups = N` in `[strategy.options]`, the sums of fixed groups, each a
+secure session of its own. The coordinator then learns the sum of each group; an attacker spoils its own group
+at most, so N groups withstand (N - 1) / 2 attackers, wherever they are. [The threat model](threat-model.md)
+tells what that costs. All sites count equally in them.
+
 With `rank = 0` in `[lora]` the head alone is trained, by every strategy that does not treat A and B apart.
 
 This page is made from the code by `python -m sealora.plan.strategy_reference docs/strategies.md`."""
+_SECURE = {"linear": "yes", "sketch": "yes", "robust": "in groups"}
 _COLUMNS = (
     "name",
     "sends",
@@ -136,7 +144,7 @@ def _row(facts: Facts) -> str:
         f"{facts.download:g}",
         facts.arithmetic,
         "mixed" if facts.mixed_ranks else "equal",
-        yes(facts.secure_aggregation),
+        facts.secure_aggregation,
         facts.personal or "–",
         facts.optimizer,
     )

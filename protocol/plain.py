@@ -1,7 +1,7 @@
 """The plain session: the coordinator sees every site's encoded payload and adds them up."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -18,6 +18,11 @@ class PlainSiteHalf:
 
     def __init__(self, opening: messages.Open) -> None:
         self._header_hash = hashlib.sha256(opening.header).digest()
+
+    @property
+    def members(self) -> Collection[str]:
+        """There is no roster."""
+        return ()
 
     def start(self, words: Words, ledger: Head = NO_RECORDS) -> bytes:
         """The contribution: the header's hash and the words. Nothing is signed, so `ledger` stays here."""

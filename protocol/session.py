@@ -12,7 +12,7 @@ its payload is encoded, and every later phase is one request and one reply for e
     server_half.result()
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -34,6 +34,10 @@ class Sum:
 
 class SiteHalf(Protocol):
     """A site's half of one attempt. Every method raises ProtocolError and is dead afterwards."""
+
+    @property
+    def members(self) -> Collection[str]:
+        """Names on the roster that the session rests on; empty in a plain one."""
 
     def start(self, words: Words, ledger: Head = NO_RECORDS) -> bytes:
         """Enter the attempt with an encoded payload; returns the reply to the opening.

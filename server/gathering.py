@@ -279,8 +279,8 @@ class Gathering:
         """Raises what a group was lost to, if those that are left cannot be enough."""
         groups = self.strategy.groups
         if groups and groups - len(self._lost) < self._needed():
-            pending = [error for error in self._lost.values() if isinstance(error, AttemptPending)]
-            raise (pending or list(self._lost.values()))[0]
+            # What is pending can be had later, so it is what is told.
+            raise min(self._lost.values(), key=lambda error: not isinstance(error, AttemptPending))
 
     def _unaffordable(self, attempt: Attempt, header: Header) -> bool:
         """Whether the sites that can still pay are too few, however often they are asked."""

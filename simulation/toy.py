@@ -145,7 +145,7 @@ class ToyFederation:
         self,
         faults: Faults | None = None,
         observers: Sequence[Observer] = (),
-        new_session: Callable[[bytes], CoordinatorHalf] | None = None,
+        new_session: Callable[[bytes, bool], CoordinatorHalf] | None = None,
     ) -> Coordinator:
         """A coordinator that goes on from the checkpoint in the folder, if there is one."""
         return Coordinator(

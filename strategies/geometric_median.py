@@ -26,6 +26,7 @@ class GeometricMedian(Robust):
     card: ClassVar[Card] = Card(
         summary="As median, but turns with the updates: it does not depend on the choice of coordinates.",
         source="Pillutla et al. 2022, arXiv 1912.13445",
+        arithmetic="robust",
     )
 
     def combine(self, updates: Updates, attackers: int) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ class Krum(Robust):
     card: ClassVar[Card] = Card(
         summary="Takes one update whole, so that values of attackers never mix in; noisy.",
         source="Blanchard et al. 2017, arXiv 1703.02757",
+        arithmetic="robust",
     )
 
     @property
@@ -31,7 +32,8 @@ class Krum(Robust):
     def combine(self, updates: Updates, attackers: int) -> NDArray[np.float64]:
         """The update of the smallest score."""
         found = scores(updates, attackers)
-        return np.mean(updates[found == found.min()], axis=0)
+        best: NDArray[np.float64] = updates[found == found.min()].mean(axis=0)
+        return best
 
 
 def scores(updates: Updates, attackers: int) -> NDArray[np.float64]:
@@ -43,4 +45,5 @@ def scores(updates: Updates, attackers: int) -> NDArray[np.float64]:
             difference = updates[one] - updates[other]
             squares[one, other] = squares[other, one] = difference @ difference
     nearest = np.sort(squares, axis=1)[:, : min(max(count - attackers - 2, 1), count - 1)]
-    return np.sum(nearest, axis=1)
+    total: NDArray[np.float64] = nearest.sum(axis=1)
+    return total

@@ -19,6 +19,7 @@ class Median(Robust):
     card: ClassVar[Card] = Card(
         summary="Withstands fewer than half malicious sites or groups, value by value.",
         source="Yin et al. 2018, arXiv 1803.01498",
+        arithmetic="robust",
     )
 
     def combine(self, updates: Updates, attackers: int) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ class MultiKrum(Krum):
     card: ClassVar[Card] = Card(
         summary="As krum, and less noisy: it averages all updates but the most remote.",
         source="Blanchard et al. 2017, arXiv 1703.02757; El Mhamdi et al. 2018, arXiv 1802.07927",
+        arithmetic="robust",
     )
 
     def combine(self, updates: Updates, attackers: int) -> NDArray[np.float64]:
@@ -30,4 +31,5 @@ class MultiKrum(Krum):
         border = np.sort(found)[selected - 1]
         inside, on = found < border, found == border
         shares = inside + on * ((selected - inside.sum()) / on.sum())
-        return shares @ updates / selected
+        mean: NDArray[np.float64] = shares @ updates / selected
+        return mean

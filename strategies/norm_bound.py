@@ -32,6 +32,7 @@ class NormBound(Robust):
     card: ClassVar[Card] = Card(
         summary="The mean of updates cut to one norm: bounds attackers, and hardly costs honest sites.",
         source="Sun et al. 2019, arXiv 1911.07963",
+        arithmetic="robust",
     )
 
     def __init__(self, settings: StrategySettings) -> None:
@@ -43,4 +44,5 @@ class NormBound(Robust):
         norms = np.linalg.norm(updates, axis=1)
         bound = self._norm or float(np.median(norms))
         factors = np.minimum(1.0, bound / np.maximum(norms, np.finfo(float).tiny))
-        return factors @ updates / len(updates)
+        mean: NDArray[np.float64] = factors @ updates / len(updates)
+        return mean

@@ -37,8 +37,9 @@ class Card:
     """What it is for, in a sentence."""
     source: str
     """The publication."""
-    arithmetic: Literal["linear", "sketch"] = "linear"
-    """Whether the sum of the sites' vectors is all it needs, or sketches of products travel too."""
+    arithmetic: Literal["linear", "sketch", "robust"] = "linear"
+    """Whether the sum of the sites' vectors is all it needs, or sketches of products travel too, or it
+    compares updates or sums of groups."""
     mixed_ranks: bool = False
     """Whether sites may have adapters of different ranks."""
     factors: bool = False

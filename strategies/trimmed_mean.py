@@ -19,9 +19,11 @@ class TrimmedMean(Robust):
     card: ClassVar[Card] = Card(
         summary="As median, and less noisy: it averages what is left between the extremes.",
         source="Yin et al. 2018, arXiv 1803.01498",
+        arithmetic="robust",
     )
 
     def combine(self, updates: Updates, attackers: int) -> NDArray[np.float64]:
         """The mean of each column without its extremes."""
         kept = np.sort(updates, axis=0)[attackers : len(updates) - attackers]
-        return np.mean(kept, axis=0)
+        mean: NDArray[np.float64] = kept.mean(axis=0)
+        return mean
