@@ -35,11 +35,11 @@ from sealora.protocol.errors import (
     RunError,
     SealoraError,
 )
-from sealora.protocol.keystream import derive_key
+from sealora.protocol.keystream import Keystream, derive_key
 from sealora.protocol.messages import Header, Open, Reason, Refusal, Work
 from sealora.protocol.secure_site import Aborted
 from sealora.protocol.session import SiteHalf
-from sealora.strategies.strategy import Context, Part, Payload, Strategy
+from sealora.strategies.strategy import Context, Part, Payload, Strategy, Trained
 
 if TYPE_CHECKING:  # they load scipy and data frames, which take seconds
     from sealora.client.purse import Purse
@@ -57,6 +57,24 @@ class Contract:
     plan_hash: bytes
     task: Metrics
     strategy: Strategy
+
+
+class Encoder(Protocol):
+    """Turns a trained adapter's upload into words: `contribution`, unless the site is malicious."""
+
+    def __call__(
+        self,
+        plan: PlanSettings,
+        layout: Layout,
+        parts: tuple[Part, ...],
+        upload: Payload,
+        factors: Mapping[str, float],
+        trained: Trained,
+        counted_rows: int,
+        metrics: Mapping[str, Counts],
+        rounding: Keystream,
+    ) -> Words:
+        """See `contribution`."""
 
 
 class Gatekeeper(Protocol):
@@ -80,6 +98,7 @@ class Site:
     new_session: SessionFactory
     purse: "Purse | None" = None
     """Pays for every training; None in a plan without a privacy guarantee."""
+    encode: Encoder = contribution
     policy: Gatekeeper | None = None
     """Asked in every round, before anything is paid, measured or trained."""
     metrics: Mapping[str, Counts] = field(default_factory=dict)
@@ -176,7 +195,7 @@ class Site:
         kept = strategy.remember(upload, factors, trained, memory, context)
         self.memory.prepare(header.round, header.attempt, kept)
         rounding = rounding_key(contract.plan.seed, self.name, header.round)
-        return contribution(contract.plan, layout, parts, upload, factors, trained, rows, metrics, rounding)
+        return self.encode(contract.plan, layout, parts, upload, factors, trained, rows, metrics, rounding)
 
     def _evaluate(self, header: Header, received: Tensors, context: Context) -> Words:
         contract = self.contract

@@ -12,6 +12,7 @@ from sealora.plan.validation import problems_of
 from sealora.protocol.errors import PlanError
 from sealora.protocol.thresholds import tolerance
 from sealora.strategies.registry import load_strategy, registered, strategy_class
+from sealora.strategies.robust import RobustOptions
 from sealora.strategies.strategy import Card, Strategy
 
 ANY_ADAPTER = AdapterLayout(
@@ -153,6 +154,30 @@ def shown_anyway(plan: PlanSettings) -> Iterator[Problem]:
             ("strategy", "options", "groups"),
             "the coordinator sees the update of every site, and could compare those.",
             "Remove it, or enable secure aggregation.",
+        )
+
+
+def attackers(plan: PlanSettings) -> Iterator[Problem]:
+    """Poisoned labels need labels that can be told apart."""
+    one_class = plan.task.name == "classification" and not plan.task.multi_label
+    for site, kind in plan.simulation.attackers.items():
+        if kind in ("label_flip", "backdoor") and not one_class:
+            yield Problem(
+                ("simulation", "attackers", site),
+                f"{kind} needs a classification with one class for each text.",
+                'Write "sign_flip", or another that does not touch labels.',
+            )
+
+
+def more_attackers(plan: PlanSettings) -> Iterator[Problem]:
+    """What a rule promises ends with the attackers that it was told of."""
+    strategy, found = _strategy(plan), len(plan.simulation.attackers)
+    told = strategy.options_class.model_validate(plan.strategy.options) if strategy is not None else None
+    if isinstance(told, RobustOptions) and found > told.attackers:
+        yield Problem(
+            ("simulation", "attackers"),
+            f"{found} sites attack, and {plan.strategy.name} withstands {told.attackers}.",
+            f"Write options.attackers = {found} in [strategy], or let it fail.",
         )
 
 

@@ -19,6 +19,7 @@ from sealora.plan.loader import Plan
 from sealora.plan.workers import simulated_workers
 from sealora.protocol.errors import PlanError
 from sealora.server.sessions import Sessions
+from sealora.simulation.attackers import make_attackers, turned
 from sealora.simulation.groups import deal, shared_by
 from sealora.simulation.identities import make_identities
 from sealora.simulation.privacy import (
@@ -103,6 +104,7 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
         data = prepare(table.select(shares[name]), task, base.tokenizer, plan.data, plan.seed, name)
         return all_to_training(data) if private else data
 
+    attackers = make_attackers(plan, list(shares), base.tokenizer)
     sites = {
         name: Site(
             name=name,
@@ -116,6 +118,8 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
         )
         for name in shares
     }
+    for name, attacker in attackers.items():
+        sites[name] = turned(sites[name], attacker)
     return Federation(
         plan=plan,
         task=task,

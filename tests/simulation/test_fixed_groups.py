@@ -155,12 +155,11 @@ def test_too_many_groups_held_up_pause_the_run(tmp_path):
         run(tmp_path, lose(0, 1, 2, phase=UNMASK))
 
 
-def test_a_site_remembers_what_its_own_group_added_up(tmp_path, monkeypatch):
+def test_a_site_remembers_what_its_own_group_added_up(tmp_path):
     """Groups that were tried again have other attempt numbers than the others."""
-    store = CheckpointStore(tmp_path / "state")
-    run(tmp_path, lose(0, 1, 2))
-    checkpoint = store.load()
-    assert checkpoint == CheckpointStore(tmp_path / "state").load(), "as it was written"
+    history = run(tmp_path, lose(0, 1, 2))[2].records
+    checkpoint = CheckpointStore(tmp_path / "state").load()
+    assert checkpoint.history == tuple(history), "as it was written"
     second = replace(checkpoint, history=checkpoint.history[:2])
     told = dict(zip(SITES, second.contributed(SITES), strict=True))
     assert {told[site] for group in GROUPS[:3] for site in group} == {(2, 2)}
