@@ -56,8 +56,8 @@ class SimulationSettings(Settings):
     straggler_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Chance that a site answers after the deadline, drawn with the plan's seed."""
     attackers: dict[str, Attack] = Field(default_factory=dict)
-    """Malicious sites by name, and what they do: "label_flip", "backdoor", "sign_flip", "scaled_update",
-    "nan", "free_rider" or "huge_weight"."""
+    """Malicious sites by name, and what each does, such as `{ "site-03" = "sign_flip" }`: see
+    [scripted attackers](threat-model.md#scripted-attackers)."""
     attack_scale: PositiveFloat = 10.0
     """Factor of sign_flip and scaled_update on an honest update, and of huge_weight on the largest weight."""
     ledgers: str = ""

@@ -10,10 +10,10 @@ stands in `simulation.attackers`. Test rows stay as they are, so that metrics te
 - scaled_update: sends scale times its update;
 - nan: sends words that are no payload;
 - free_rider: does not train and sends no change (Lin et al. 2019, arXiv 1911.12560);
-- huge_weight: claims scale times the largest weight, and weights its update so.
+- huge_weight: claims scale times the largest weight, and weights its update so: the mean is nearly its own.
 
 Those that send what an honest encoder would refuse or scale down use their own, and go as far as is not
-noticed: within half of what the sum leaves room for, and within the range where single updates are seen.
+noticed: a third of the sum's range, or an honest site's own where single updates are seen.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -92,8 +92,12 @@ class Attacker:
             name = names.UPDATE + part.name
             payload[name] = self._spoiled(plan, layout, part, upload[part.name], honest[part.name])
         if self.kind == "huge_weight":
-            payload[names.WEIGHT] = np.array([round(self.scale * weight_units(plan))])
+            payload[names.WEIGHT] = np.array([round(self._claimed(plan, layout) * weight_units(plan))])
         return encode_unchecked(layout, payload)
+
+    def _claimed(self, plan: PlanSettings, layout: Layout) -> float:
+        """The weight of huge_weight, in largest weights."""
+        return min(self.scale, _reach(plan, layout))
 
     def _spoiled(
         self,
@@ -107,11 +111,10 @@ class Attacker:
         if self.kind == "nan":
             return np.full_like(honest, np.nan)
         if self.kind == "huge_weight":
-            wanted = upload.astype(np.float64) * (self.scale if part.weighted else 1.0)
+            wanted = upload.astype(np.float64) * (self._claimed(plan, layout) if part.weighted else 1.0)
         else:
             wanted = honest * (-self.scale if self.kind == "sign_flip" else self.scale)
-        seen = load_strategy(plan.strategy).sees == "each"
-        reach = part_range(plan, part) * (1.0 if seen else max(1.0, layout.contributors / 2))
+        reach = part_range(plan, part) * _reach(plan, layout)
         return np.clip(wanted, -reach, reach)
 
 
@@ -138,6 +141,12 @@ def turned(site: Site, attacker: Attacker) -> Site:
         trainer=attacker.training(site.trainer),
         encode=attacker.encode,
     )
+
+
+def _reach(plan: PlanSettings, layout: Layout) -> float:
+    """How many times an honest site's bound goes unnoticed."""
+    seen = load_strategy(plan.strategy).sees == "each"
+    return 1.0 if seen else max(1.0, layout.contributors / 3)
 
 
 @dataclass(frozen=True)

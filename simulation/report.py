@@ -45,6 +45,7 @@ def build_result(
         "strategy": plan.strategy.name,
         "secure_aggregation": plan.secure_aggregation.enabled,
         "guarantee": history[-1].guarantee if history else "",
+        "attackers": plan.simulation.attackers,
         "privacy": account(federation, run),
         "headline": federation.task.headline,
         "parameters": adapter.layout.parameters,
