@@ -12,8 +12,8 @@ from math import inf
 
 from sealora.client.site_config import columns, window
 from sealora.client.site_settings import SiteSettings
+from sealora.plan.cohort_sizes import cohort_sizes
 from sealora.plan.contract import canonical, contract, sha256
-from sealora.plan.fixed_groups import cohort_sizes
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.admission import Floors
 from sealora.protocol.errors import BudgetError, RefusedError

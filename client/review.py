@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from sealora.client.site_config import columns
 from sealora.client.site_settings import SiteSettings
-from sealora.plan.fixed_groups import cohort_sizes
+from sealora.plan.cohort_sizes import cohort_sizes
 from sealora.plan.settings import PlanSettings
 from sealora.privacy.statement import UNITS
 

@@ -20,7 +20,6 @@ from sealora.client.trainer import Trainer
 from sealora.client.units import units_of
 from sealora.models.adapter import Tensors, check, unpack
 from sealora.models.task import Counts, Metrics
-from sealora.plan.fixed_groups import group_of
 from sealora.plan.payload import payload_layout, relative_weight, round_context
 from sealora.plan.settings import PlanSettings
 from sealora.privacy.noise import GaussianNoise
@@ -35,6 +34,7 @@ from sealora.protocol.errors import (
     RunError,
     SealoraError,
 )
+from sealora.protocol.groups import check_group
 from sealora.protocol.keystream import Keystream, derive_key
 from sealora.protocol.messages import Header, Open, Reason, Refusal, Work
 from sealora.protocol.secure_site import Aborted
@@ -172,9 +172,7 @@ class Site:
         """
         contract, count = self.contract, self.contract.strategy.groups
         if count and members:
-            own = group_of(contract.plan.seed, members, count, self.name)
-            if not set(header.cohort) <= set(own):
-                raise ProtocolError("wrong_group", "the cohort is not within this site's fixed group")
+            check_group(header.cohort, contract.plan.seed, members, count, self.name)
 
     def _train(self, header: Header, received: Tensors, context: Context) -> Words:
         contract, strategy = self.contract, self.contract.strategy

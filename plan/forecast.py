@@ -16,7 +16,7 @@ from sealora.models.adapter import AdapterLayout, TensorSpec, values_of
 from sealora.models.base import describe, locate
 from sealora.models.settings import ModelSettings
 from sealora.models.task import load_task
-from sealora.plan.fixed_groups import cohort_sizes
+from sealora.plan.cohort_sizes import cohort_sizes
 from sealora.plan.payload import payload_layout, round_context
 from sealora.plan.privacy_forecast import PrivacyForecast, privacy_forecast
 from sealora.plan.settings import PlanSettings

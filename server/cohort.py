@@ -5,7 +5,7 @@ from collections.abc import Sequence, Sized
 
 import numpy as np
 
-from sealora.plan.fixed_groups import cohort_sizes
+from sealora.plan.cohort_sizes import cohort_sizes
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.errors import RunError
 from sealora.protocol.keystream import derive_key

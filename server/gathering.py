@@ -7,12 +7,12 @@ import numpy as np
 
 from sealora.models.adapter import AdapterLayout, pack
 from sealora.models.task import Metrics
-from sealora.plan.fixed_groups import fixed_groups
 from sealora.plan.payload import payload_layout, round_context
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.codec import Layout, Values
 from sealora.protocol.errors import AttemptFailed, AttemptPending, BudgetError, RunError
 from sealora.protocol.fleet import Fleet
+from sealora.protocol.groups import fixed_groups
 from sealora.protocol.messages import Header, Open, Work, model_hash
 from sealora.protocol.thresholds import floor
 from sealora.server.attempt import Attempt, conduct

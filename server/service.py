@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sealora.models.adapter import Adapter, Tensors
 from sealora.models.task import Counts, Metrics
-from sealora.plan.fixed_groups import cohort_sizes
+from sealora.plan.cohort_sizes import cohort_sizes
 from sealora.plan.logs import Log
 from sealora.plan.payload import payload_layout, round_context
 from sealora.plan.settings import PlanSettings

@@ -5,10 +5,10 @@ import pytest
 
 from sealora.models.site_data import SiteData
 from sealora.models.task import Example
-from sealora.plan.fixed_groups import fixed_groups
 from sealora.plan.settings import CohortSettings, RoundsSettings, SimulationSettings
 from sealora.protocol.codec import Layout, Segment
 from sealora.protocol.errors import RunError, UsageError
+from sealora.protocol.groups import fixed_groups
 from sealora.protocol.keystream import Keystream
 from sealora.protocol.settings import SecureAggregationSettings
 from sealora.server.events import AttemptLost, RoundDone, SiteRefused

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from sealora.plan.fixed_groups import cohort_sizes, fixed_groups, group_of
+from sealora.plan.cohort_sizes import cohort_sizes
 from sealora.plan.settings import RoundsSettings
-from sealora.protocol.errors import AttemptPending, PlanError, RunError
+from sealora.protocol.errors import AttemptPending, PlanError, ProtocolError, RunError
+from sealora.protocol.groups import check_group, fixed_groups
 from sealora.protocol.settings import SecureAggregationSettings
 from sealora.server.events import (
     AttemptLost,
@@ -79,7 +80,11 @@ def test_groups_are_even_and_the_same_for_everybody():
     assert fixed_groups(1, SITES, 5) != GROUPS
     assert [len(group) for group in fixed_groups(0, SITES, 4)] == [4, 4, 4, 3]
     assert cohort_sizes(plan_of(groups=4), 15) == (4, 4, 4, 3)
-    assert all(group_of(0, SITES, 5, site) == group for group in GROUPS for site in group)
+    for group in GROUPS:
+        for site in group:
+            check_group(group[:2], 0, SITES, 5, site)
+    with pytest.raises(ProtocolError, match="not within this site's fixed group"):
+        check_group(GROUPS[0], 0, SITES, 5, GROUPS[1][0])
     with pytest.raises(PlanError, match="15 sites do not make 16 groups"):
         fixed_groups(0, SITES, 16)
 
@@ -222,7 +227,7 @@ def test_a_site_follows_only_its_own_group(tmp_path, monkeypatch):
 def test_without_that_check_it_would(tmp_path, monkeypatch):
     others = fixed_groups(99, SITES, 5)
     monkeypatch.setattr("sealora.server.gathering.fixed_groups", lambda seed, sites, count: others)
-    monkeypatch.setattr("sealora.client.site.group_of", lambda seed, sites, count, site: sites)
+    monkeypatch.setattr("sealora.client.site.check_group", lambda *_: None)
     assert [group.cohort for group in run(tmp_path)[2].records[0].groups] == list(others)
 
 

@@ -11,8 +11,8 @@ from sealora.client.site import Contract, Site
 from sealora.models.adapter import Adapter, AdapterLayout, TensorSpec
 from sealora.models.site_data import SiteData
 from sealora.models.task import Example, SumSpec
-from sealora.plan.fixed_groups import fixed_groups
 from sealora.plan.settings import RoundsSettings, SimulationSettings
+from sealora.protocol.groups import fixed_groups
 from sealora.protocol.settings import SecureAggregationSettings
 from sealora.server.loop import Coordinator
 from sealora.server.store import CheckpointStore
