@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sealora.models.settings import DataSettings, TaskSettings
-from sealora.models.task_registry import TaskCard, task_class
+from sealora.models.task_card import TaskCard
+from sealora.models.task_registry import task_class
 
 if TYPE_CHECKING:
     import torch
