@@ -36,7 +36,10 @@ Rule = Callable[[Tag, Tag], bool]
 
 @dataclass(frozen=True)
 class Scheme:
-    """Letters of a scheme by those of BIOES, and what it allows (Ramshaw & Marcus 1995; Tjong Kim Sang 1999)."""
+    """How a scheme writes the letters of BIOES, and what it allows.
+
+    Ramshaw & Marcus 1995 (IOB1); Tjong Kim Sang & Veenstra 1999, "Representing text chunks" (the others).
+    """
 
     letters: dict[str, str]
     begins: Rule
@@ -48,7 +51,9 @@ class Scheme:
 
     def tags(self, types: Sequence[str]) -> dict[str, Tag]:
         """All tags for entities of these types, by how the scheme writes them; `O` comes first."""
-        inside = {f"{own}-{name}": Tag(letter, name) for name in types for letter, own in self.letters.items()}
+        inside = {
+            f"{own}-{name}": Tag(letter, name) for name in types for letter, own in self.letters.items()
+        }
         return {"O": OUTSIDE, **inside}
 
 

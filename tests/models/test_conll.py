@@ -3,8 +3,6 @@
 import pytest
 
 from sealora.models.conll import read_conll
-from sealora.models.settings import DataSettings
-from sealora.models.table import read_table
 from sealora.protocol.errors import DataError
 
 EXPECTED = {
@@ -36,11 +34,3 @@ def test_a_word_without_a_tag_is_told_with_its_line(tmp_path):
     with pytest.raises(DataError, match=r"ward.bmes, line 2: has a word without a tag\.") as error:
         read_conll(path)
     assert "played" not in str(error.value)
-
-
-def test_a_folder_of_them_is_one_table(tmp_path):
-    (tmp_path / "a.bio").write_text("Wolff B-PER\n")
-    (tmp_path / "b.bio").write_text("\n\n")
-    (tmp_path / "c.conll").write_text("played O\n")
-    table = read_table(DataSettings(path=str(tmp_path), text_column="tokens", label_column="tags"))
-    assert table.to_dict() == {"tokens": [["Wolff"], ["played"]], "tags": [["B-PER"], ["O"]]}
