@@ -17,7 +17,7 @@ def explain(plan: PlanSettings, site: SiteSettings, members: int = 0) -> list[st
 
 
 def _reads(plan: PlanSettings, site: SiteSettings) -> Iterator[str]:
-    used = " and ".join(f"'{column}'" for column in columns(site))
+    used = " and ".join(f"'{column}'" for column in columns(site, plan))
     rows = f"up to {site.data.rows:,} rows" if site.data.rows else "all rows"
     yield f"It reads {rows} of {site.data.path}, from the columns {used}. Rows never leave this site."
     if not plan.privacy.private:
@@ -27,7 +27,7 @@ def _reads(plan: PlanSettings, site: SiteSettings) -> Iterator[str]:
 
 def _trains(plan: PlanSettings) -> Iterator[str]:
     labels = ", ".join(plan.task.labels[:10]) + (", …" if len(plan.task.labels) > 10 else "")
-    task = f"{plan.task.name} ({labels})"
+    task = f"{plan.task.name} ({labels})" if labels else plan.task.name
     yield f"It trains an adapter of rank {plan.lora.rank} on {plan.model.name} for {task}."
     attempts = f"each tried up to {plan.rounds.attempts} times" if plan.rounds.attempts > 1 else "tried once"
     yield (

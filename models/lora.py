@@ -19,7 +19,13 @@ from sealora.protocol.errors import ModelError
 from sealora.protocol.keystream import Keystream, derive_key
 
 ADAPTER_NAME = "default"
-TASK_TYPES = {"sequence_classification": TaskType.SEQ_CLS, "causal_lm": TaskType.CAUSAL_LM}
+TASK_TYPES = {
+    "sequence_classification": TaskType.SEQ_CLS,
+    "token_classification": TaskType.TOKEN_CLS,
+    "causal_lm": TaskType.CAUSAL_LM,
+    "masked_lm": None,
+}
+"""What peft makes of each head; None adds nothing to the adapted layers."""
 HEAD_NAMES = ("classifier", "score")
 COMMON_TARGETS = ({"query", "value"}, {"q_proj", "v_proj"}, {"q_lin", "v_lin"}, {"Wqkv"}, {"c_attn"})
 

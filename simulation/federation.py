@@ -75,7 +75,7 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
     task = load_task(plan.task)
     strategy = load_strategy(plan.strategy)
     tell("Reading the data")
-    table = draw_rows(read_table(plan.data), plan.data.rows, plan.seed)
+    table = draw_rows(read_table(plan.data, task.card.columns(plan.data)), plan.data.rows, plan.seed)
     shares = deal(table, plan.data, plan.simulation, plan.seed)
     if plan.cohort.size > len(shares):
         raise PlanError(

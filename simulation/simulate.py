@@ -1,6 +1,7 @@
 """A whole simulated run: from a plan to a run folder."""
 
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from sealora.models import lora
-from sealora.models.cleaning import REASONS, CleaningReport
+from sealora.models.cleaning import REASONS, CleaningReport, words
 from sealora.plan.contract import resolved
 from sealora.plan.loader import Plan
 from sealora.protocol.errors import UsageError
@@ -124,7 +125,8 @@ def _coordinator(federation: Federation, folder: RunFolder, observers: tuple[Obs
 
 
 def _show_split(federation: Federation, folder: RunFolder, console: Console) -> None:
-    counts = {name: site.data.report.labels for name, site in federation.sites.items()}
+    reports = {name: site.data.report for name, site in federation.sites.items()}
+    counts = {name: report.labels or {"rows": report.rows_kept} for name, report in reports.items()}
     labels = federation.plan.task.labels
     console.print(split_table(counts, labels))
     save_split_picture(folder.path / "split.png", counts, labels)
@@ -138,8 +140,9 @@ def _show_split(federation: Federation, folder: RunFolder, console: Console) -> 
 
 def _dropped(reports: Sequence[CleaningReport]) -> str:
     """Rows of all sites that cleaning left out, by reason; empty if there are none."""
-    counts = {reason: sum(report.dropped.get(reason, 0) for report in reports) for reason in REASONS}
-    return ", ".join(f"{count} {REASONS[reason]}" for reason, count in counts.items() if count)
+    counts: Counter[str] = sum((Counter(report.dropped) for report in reports), Counter())
+    order = [*REASONS, *sorted(set(counts) - set(REASONS))]
+    return ", ".join(f"{counts[reason]} {words(reason)}" for reason in order if counts[reason])
 
 
 def _compare(federation: Federation, folder: RunFolder, console: Console) -> Comparison:

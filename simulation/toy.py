@@ -12,7 +12,7 @@ Building it again on the same folder is what restarting all processes is.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,7 @@ class ToyMetrics:
     """The sum vector of the toy: how far the model is from the sites' targets, and over how many rows."""
 
     headline = "nearness"
+    better: Literal["higher", "lower"] = "higher"
 
     def sums(self) -> tuple[SumSpec, ...]:
         """Distance times rows, in units of 1/65536, and rows."""
