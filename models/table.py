@@ -38,7 +38,7 @@ KINDS = {
     ".bio": "CoNLL",
     ".bmes": "CoNLL",
 }
-REMEDY_KIND = "Give a CSV, TSV, JSONL, Parquet or CoNLL file, or a folder of files of one kind."
+REMEDY_KIND = "Give a CSV, TSV, JSONL or Parquet file, or a folder of files of one kind."
 REMEDY_PATH = "Check data.path."
 LONGEST_FIELD = 2**31 - 1
 """Most characters of one CSV field; the csv module's own limit of 131,072 is too short for reports."""

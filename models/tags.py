@@ -10,7 +10,10 @@ readings are in use, and differ where a sequence breaks the rules of its scheme,
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+from sealora.models.settings import TaskSettings
+from sealora.protocol.settings import Settings
 
 
 class Tag(NamedTuple):
@@ -84,6 +87,19 @@ def _long(inside: str, end: str, single: str) -> Scheme:
         continues=_continues,
         complete=lambda last, after: last.letter in "ES",
     )
+
+
+class TagOptions(Settings):
+    """The task's own keys."""
+
+    scheme: Literal["iob1", "iob2", "bioes", "bmes", "bilou"] = "iob2"
+    """How the data's tags write entities."""
+
+
+def tag_names(settings: TaskSettings) -> tuple[str, ...]:
+    """All tags of the plan's scheme and types, in the order of the model's outputs."""
+    options = TagOptions.model_validate(settings.options)
+    return tuple(SCHEMES[options.scheme].tags(settings.labels))
 
 
 SHORT = {"B": "B", "I": "I"}

@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from sealora.models.settings import TaskSettings
+from sealora.models.tags import TagOptions, tag_names
 from sealora.protocol.errors import PlanError
 from sealora.protocol.settings import Settings
 
@@ -30,6 +31,11 @@ def text_and_label(_: Any) -> tuple[str, ...]:
     return ("text_column", "label_column")
 
 
+def labels_of(settings: TaskSettings) -> tuple[str, ...]:
+    """The class names as the plan has them."""
+    return settings.labels
+
+
 @dataclass(frozen=True)
 class TaskCard:
     """What is to be known of a task before it is made."""
@@ -41,6 +47,8 @@ class TaskCard:
     """The keys of `[data]` (of a plan, or of a site) whose columns are read, such as "text_column"."""
     fewest_labels: int = 0
     """Fewest class names in `task.labels`; 0 for a task that has none."""
+    outputs: Callable[[TaskSettings], tuple[str, ...]] = labels_of
+    """Names of what a new head tells apart, and of what `data.label_map` renames to."""
     class_targets: bool = False
     """Whether every example's target is a class, or classes, whose frequencies mean something."""
     options_class: type[Settings] = NoOptions
@@ -65,6 +73,17 @@ BUILT_IN = {
             class_targets=True,
         ),
         "sealora.models.classification:Classification",
+    ),
+    "token_classification": _BuiltIn(
+        TaskCard(
+            summary="A tag for every word, and with them named entities; `labels` are the entities' types.",
+            head="token_classification",
+            columns=lambda _: ("tokens_column", "tags_column"),
+            fewest_labels=1,
+            outputs=tag_names,
+            options_class=TagOptions,
+        ),
+        "sealora.models.token_classification:TokenClassification",
     ),
 }
 """Names that no other package can take."""
