@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,17 @@ from sealora.models.conll import read_conll
 
 ROLES = {"system": "system", "human": "user", "gpt": "assistant"}
 """Names of the speakers in the preference pairs, and those that chat templates know."""
+
+LINK = re.compile(r"https?:\S*")
+TOPICS = {
+    "cancer": "cancer",
+    "diabetes": "diabet",
+    "Ebola": "ebola",
+    "flu": r"\bflu\b|influenza",
+    "heart": r"\bhearts?\b",
+    "weight": r"\bweight\b|obes",
+}
+"""Topics of health news, and what the words that name them have in them (regular expressions)."""
 
 
 def read_csv(path: Path) -> pyarrow.Table:
@@ -59,11 +71,31 @@ def read_tagged(path: Path) -> pyarrow.Table:
 
 
 def read_tweets(path: Path) -> pyarrow.Table:
-    """An archive with one CSV file, whose `source_id` is an outlet, a dash and a number."""
+    """An archive with one CSV file, whose `source_id` is an outlet, a dash and a number.
+
+    The tweets come without labels. Those about one of `TOPICS` get it as their `topic`, with what names it
+    replaced by a blank, so that it is to be told from the rest.
+    """
     with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as file:
         table = _quoted(file)
-    outlets = [source.rpartition("-")[0] for source in table["source_id"].to_pylist()]
-    return table.append_column("outlet", pyarrow.array(outlets))
+    blanked = [_blanked(text) for text in table["text"].to_pylist()]
+    return pyarrow.table(
+        {
+            "outlet": [source.rpartition("-")[0] for source in table["source_id"].to_pylist()],
+            "text": [text for text, _ in blanked],
+            "topic": [topic for _, topic in blanked],
+            "has_topic": ["yes" if topic else "no" for _, topic in blanked],
+        }
+    )
+
+
+def _blanked(tweet: str) -> tuple[str, str]:
+    """The tweet without links, which spell topics in their own ways, and its only topic, or an empty text."""
+    text = LINK.sub("", tweet).strip()
+    found = [topic for topic, named in TOPICS.items() if re.search(named, text, re.IGNORECASE)]
+    if len(found) != 1:
+        return text, ""
+    return re.sub(rf"\w*({TOPICS[found[0]]})\w*", "___", text, flags=re.IGNORECASE), found[0]
 
 
 def read_preferences(path: Path) -> pyarrow.Table:

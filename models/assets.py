@@ -142,7 +142,7 @@ ASSETS = (
 COLUMNS = {
     "orange": ("Text", "Category"),
     "conll": ("tokens", "tags"),
-    "tweets": ("text", "outlet"),
+    "tweets": ("text", "topic"),
     "preferences": ("messages", "chosen"),
 }
 """The columns with texts and with labels, or what stands for them, where they are not named so."""

