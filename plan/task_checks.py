@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from sealora.models.settings import ColumnSettings
-from sealora.models.task_registry import TRAINED_HEADS, TaskCard, registered, task_card
+from sealora.models.task_card import TRAINED_HEADS, TaskCard
+from sealora.models.task_registry import registered, task_card
 from sealora.plan.problems import Problem, did_you_mean
 from sealora.plan.settings import PlanSettings
 from sealora.plan.toml_file import FileKind
