@@ -8,7 +8,7 @@ import copy
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from sealora.models.adapter import AdapterLayout, Tensors
 from sealora.models.base import Base
 from sealora.models.batch import Batch
 from sealora.models.settings import LoraSettings, TrainingSettings
-from sealora.models.task import Counts, Example, Task
+from sealora.models.task import Counts, Example, Referring, Task
 from sealora.protocol.errors import RunError
 from sealora.strategies.strategy import GradientTerm, Start, Trained
 
@@ -41,6 +41,7 @@ class TorchTrainer:
         self._stopped = threading.Event()
         self._class_bias: torch.Tensor | None = None
         self._draws = bytes(32)
+        self._references: dict[Example, Example] = {}
         self._adopt(lora.attach(base.model, lora_settings, task.card.head).to(base.device))
         torch.set_num_threads(settings.threads)
 
@@ -224,8 +225,22 @@ class TorchTrainer:
         return self._forward(batch).float().cpu(), batch.targets.cpu()
 
     def _collate(self, examples: Sequence[Example], seed: bytes, packed: bool) -> Batch:
-        batch = self._task.collate(examples, self._base.tokenizer, seed, packed)
-        return batch.to(self._base.device)
+        known = [self._referred(example) for example in examples] if self._task.card.reference else examples
+        return self._task.collate(known, self._base.tokenizer, seed, packed).to(self._base.device)
+
+    def _referred(self, example: Example) -> Example:
+        """The example with what the base alone makes of it, computed when it is first met and then kept.
+
+        Each is computed by itself, for what a batch gives depends a little on who else is in it.
+        """
+        known = self._references.get(example)
+        if known is None:
+            task = cast(Referring, self._task)
+            batch = task.collate([example], self._base.tokenizer, bytes(32), packed=False)
+            with torch.no_grad(), lora.switched_off(self.model):
+                outputs = self._forward(batch.to(self._base.device))
+            known = self._references[example] = task.refer(example, outputs[0].float().cpu())
+        return known
 
     def _forward(self, batch: Batch) -> torch.Tensor:
         with self._autocast():

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -148,6 +149,19 @@ def write(model: PeftModel, tensors: Tensors) -> None:
     """Set the adapter's values. Raises KeyError if one is missing."""
     for name, parameter in parameters_of(model).items():
         parameter.copy_(torch.from_numpy(np.array(tensors[name])))
+
+
+@contextmanager
+def switched_off(model: PeftModel) -> Iterator[None]:
+    """Within, the model is its base alone; gradients are then as they were before."""
+    wanted = [(parameter, parameter.requires_grad) for parameter in parameters_of(model).values()]
+    try:
+        with model.disable_adapter():
+            yield
+    finally:
+        # peft lets every adapter tensor require gradients again, also those that are frozen in this round.
+        for parameter, requires_grad in wanted:
+            parameter.requires_grad_(requires_grad)
 
 
 def initial_adapter(layout: AdapterLayout, seed: int) -> Adapter:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from sealora.models.language_settings import INSTRUCTION_TUNING
+from sealora.models.language_settings import INSTRUCTION_TUNING, PREFERENCE_TUNING
 from sealora.models.settings import TaskSettings
+from sealora.models.tags import TagOptions, tag_names
 from sealora.models.task_card import TaskCard
 from sealora.protocol.errors import PlanError
 from sealora.protocol.settings import Settings
@@ -34,7 +35,19 @@ BUILT_IN = {
         ),
         "sealora.models.classification:Classification",
     ),
+    "token_classification": _BuiltIn(
+        TaskCard(
+            summary="A tag for every word, and with them named entities; `labels` are the entities' types.",
+            head="token_classification",
+            columns=lambda _: ("tokens_column", "tags_column"),
+            fewest_labels=1,
+            outputs=tag_names,
+            options_class=TagOptions,
+        ),
+        "sealora.models.token_classification:TokenClassification",
+    ),
     "instruction_tuning": _BuiltIn(INSTRUCTION_TUNING, "sealora.models.instruction:InstructionTuning"),
+    "preference_tuning": _BuiltIn(PREFERENCE_TUNING, "sealora.models.preference:PreferenceTuning"),
 }
 """Names that no other package can take."""
 
