@@ -15,7 +15,8 @@ from sealora.client.batches import snug_batches
 from sealora.client.per_example import PerExampleGradients, clipped_sum
 from sealora.client.self_test import check_training, check_units
 from sealora.client.torch_trainer import TorchTrainer, add_gradients
-from sealora.client.units import Unit, clipped_unit_sum, units_of
+from sealora.client.unit_gradients import clipped_unit_sum
+from sealora.client.units import Unit, units_of
 from sealora.models import lora
 from sealora.models.adapter import AdapterLayout, Tensors
 from sealora.models.task import Counts, Example
