@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from sealora.models.adapter import AdapterLayout
 from sealora.models.task import LOSS_UNITS, Metrics
+from sealora.plan.problems import did_you_mean
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.codec import Layout, Segment
-from sealora.protocol.errors import PlanError
+from sealora.protocol.errors import PlanError, UsageError
 from sealora.protocol.messages import Work
 from sealora.strategies.strategy import Context, Part, Strategy
 
@@ -47,6 +48,14 @@ def round_context(
         tuple(ranks),
         plan.lora.ranks.get(site, adapter.rank) if site else None,
     )
+
+
+def require_known(plan: PlanSettings, sites: Sequence[str]) -> None:
+    """Raises UsageError if the plan gives a rank to what is no site of the run."""
+    for name in sorted(plan.lora.ranks.keys() - set(sites)):
+        raise UsageError(
+            f"lora.ranks names {name!r}, which is no site of this run.", did_you_mean(name, list(sites))
+        )
 
 
 def trained_layouts(

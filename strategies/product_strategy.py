@@ -134,4 +134,5 @@ class ProductStrategy(FedAvg):
         before = exchange.encode(self.begun(state, context))
         moved = {name: vector + self._rate * aggregate.mean(name) for name, vector in before.items()}
         found, error = exchange.decode(moved)
-        return found, {f"{FIGURE}sketch_error": np.array([error], np.float32)} if exchange.width else {}
+        sketched = any(map(exchange.sketched, context.layout.pairs))
+        return found, {f"{FIGURE}sketch_error": np.array([error], np.float32)} if sketched else {}

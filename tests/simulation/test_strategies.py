@@ -115,21 +115,17 @@ def loaded(tiny, run):
 
 @pytest.mark.parametrize("name", ["fed_sb", "hetlora", "fedex", "flexlora", "flora"])
 def test_products_and_cores_in_whole_runs(tiny, tmp_path, name):
-    """Under masks, of mixed ranks where they may be: it learns, peft loads it, and it measures as it did."""
+    """Under masks, of mixed ranks where they may be: adapters move, and plain peft computes what we do."""
     options = {"product_range": 4.0} if name in ("fedex", "flexlora", "flora") else {}
-    sections = {"strategy": {"name": name, "options": options}, "simulation": {"workers": 2}}
     lora = {"rank": 4} if name == "fed_sb" else RANKS
-    run = run_of(tiny, tmp_path, 4, lora=lora, secure_aggregation={"enabled": True}, **sections)
-    losses = run.result["train_loss"]
-    assert losses[-1] < losses[0]
-    plain = run_of(tiny, tmp_path / "plain", 4, lora=lora, secure_aggregation={"enabled": False}, **sections)
-    assert plain.result["adapter_sha256"] == run.result["adapter_sha256"]
+    run = run_of(tiny, tmp_path, 2, lora=lora, strategy={"name": name, "options": options})
+    assert run.result["guarantee"].startswith("secure")
+    assert all(tensor.any() for key, tensor in adapter_of(run).items() if "lora_B" in key)
     model, row = loaded(tiny, run), run._base.tokenizer(["the film was warm"], return_tensors="pt")
     theirs = torch.softmax(model(**row).logits, dim=-1)[0].detach().numpy()
     scores = run.predict(["the film was warm"])[0]["scores"]
     np.testing.assert_allclose([scores["negative"], scores["positive"]], theirs, atol=1e-5)
-    if options:
-        assert "more than the means of A and B" in run.result["discloses"]
+    assert ("more than the means of A and B" in run.result["discloses"]) == bool(options)
 
 
 def test_what_sites_measure_is_the_saved_model(tiny, tmp_path):
