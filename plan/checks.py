@@ -209,6 +209,8 @@ ERRORS: tuple[Check, ...] = (
     secure_aggregation,
     strategy_checks.usable,
     strategy_checks.factors,
+    strategy_checks.ranks,
+    strategy_checks.sketches,
     strategy_checks.gradient_steps,
     strategy_checks.written_rate,
     strategy_checks.personal_metrics,

@@ -33,7 +33,7 @@ from sealora.server.events import (
 )
 from sealora.server.sessions import PlainSessions, Sessions, Subject
 from sealora.server.store import Checkpoint, CheckpointStore
-from sealora.strategies.strategy import Aggregate, Context, State, Strategy
+from sealora.strategies.strategy import FIGURE, Aggregate, Context, State, Strategy
 
 Sums = Mapping[str, NDArray[np.float64]]
 
@@ -77,9 +77,10 @@ class Coordinator:
         attempt, total = self._attempt(checkpoint, number, Work.TRAIN)
         started = time.perf_counter()
         aggregate = self._aggregate(attempt.sums, total)
-        context = self._context(number, len(attempt.cohort))
+        context = self._context(number, attempt.cohort)
         state = self.strategy.step(checkpoint.state, context, aggregate)
         record = self._record(checkpoint, attempt, total, time.perf_counter() - started)
+        record = replace(record, figures=_figures(state))
         checkpoint = replace(checkpoint, state=state, history=(*checkpoint.history, record))
         self.store.save(checkpoint)
         self._tell(RoundDone(record))
@@ -87,7 +88,7 @@ class Coordinator:
 
     def _attempt(self, checkpoint: Checkpoint, number: int, work: Work) -> tuple[Attempt, Sum]:
         """Ask cohorts until one of them yields a sum."""
-        context = self._context(number, len(self.fleet.sites))
+        context = self._context(number, self.fleet.sites)
         trains = context.layout.trained
         sent = (spec.name for spec in self.strategy.broadcast(context))
         tensors = pack({name: checkpoint.state[name] for name in sent})
@@ -96,9 +97,7 @@ class Coordinator:
             raw = self.sessions.interrupted(subject) or self._propose(checkpoint, subject)
             header = Header.parse(raw)
             count, cohort = header.attempt, header.cohort
-            layout = payload_layout(
-                self.plan, self.strategy, self.task, self._context(number, len(cohort)), work
-            )
+            layout = payload_layout(self.plan, self.strategy, self.task, self._context(number, cohort), work)
             opening = Open(raw, tensors, trains, self.sessions.sign(raw))
             self._tell(AttemptOpened(number, count, cohort))
             rounds = self.plan.rounds
@@ -122,7 +121,7 @@ class Coordinator:
         """The header of a fresh attempt."""
         count = self.store.open_attempt(subject.round)
         cohort = select_cohort(self.plan, self.fleet.sites, subject.round, self._excluded, subject.work)
-        context = self._context(subject.round, len(cohort))
+        context = self._context(subject.round, cohort)
         layout = payload_layout(self.plan, self.strategy, self.task, context, subject.work)
         header = Header(
             plan_hash=self.plan_hash,
@@ -227,11 +226,11 @@ class Coordinator:
         return checkpoint
 
     def _first_state(self) -> State:
-        layout = self.strategy.layout(self._layout, 1)
+        layout = self.strategy.layout(self._layout, 1).only(self.initial.tensors)
         return self.strategy.init(Adapter(layout, self.initial.tensors))
 
-    def _context(self, number: int, cohort: int) -> Context:
-        return round_context(self.plan, self.strategy, self._layout, number, cohort)
+    def _context(self, number: int, cohort: Sequence[str]) -> Context:
+        return round_context(self.plan, self.strategy, self._layout, number, len(cohort), cohort)
 
     @property
     def _layout(self) -> AdapterLayout:
@@ -240,6 +239,13 @@ class Coordinator:
     def _tell(self, event: Event) -> None:
         for observer in self.observers:
             observer.notify(event)
+
+
+def _figures(state: State) -> dict[str, float]:
+    """What the strategy's state tells people."""
+    return {
+        name.removeprefix(FIGURE): float(value[0]) for name, value in state.items() if name.startswith(FIGURE)
+    }
 
 
 def _train_loss(sums: Sums) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from sealora.models.adapter import Adapter, Tensors
 from sealora.models.task import Counts, Metrics
 from sealora.plan.logs import Log
-from sealora.plan.payload import payload_layout, round_context
+from sealora.plan.payload import payload_layout, require_known, round_context
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.certificates import Credentials
 from sealora.protocol.keys import IdentityKey
@@ -75,6 +75,7 @@ class Service:
     def run(self, observers: Sequence[Observer] = ()) -> tuple[Adapter, Evaluated]:
         """Listen, and run to the end. Raises what `Coordinator.run` does, and UsageError."""
         status, metrics, roster = StatusFile(self.folder), RunMetrics(), RosterBook(self.federation)
+        require_known(self.parts.plan, sorted(roster.current().members))
 
         def told(presence: Presence) -> None:
             status.present(presence)

@@ -16,6 +16,7 @@ from sealora.models.site_data import SiteData, prepare
 from sealora.models.table import draw_rows, read_table
 from sealora.models.task import Counts, Example, Task, load_task
 from sealora.plan.loader import Plan
+from sealora.plan.payload import require_known
 from sealora.plan.workers import simulated_workers
 from sealora.protocol.errors import PlanError
 from sealora.server.sessions import Sessions
@@ -82,6 +83,7 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
             f"cohort.size is {plan.cohort.size}, but only {len(shares)} sites are simulated.",
             "Raise simulation.sites, or lower cohort.size.",
         )
+    require_known(plan, list(shares))
     tell(f"Loading the model {plan.model.name}")
     base = load_base(plan.model, task)
     private = plan.privacy.private

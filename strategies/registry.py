@@ -20,6 +20,11 @@ BUILT_IN = {
     "rolora": "sealora.strategies.rolora:RoLoRA",
     "fedsvd": "sealora.strategies.fedsvd:FedSVD",
     "fedsa": "sealora.strategies.fedsa:FedSA",
+    "fed_sb": "sealora.strategies.fed_sb:FedSB",
+    "hetlora": "sealora.strategies.hetlora:HetLoRA",
+    "fedex": "sealora.strategies.fedex:FedEx",
+    "flexlora": "sealora.strategies.flexlora:FlexLoRA",
+    "flora": "sealora.strategies.flora:FLoRA",
 }
 """Names that no other package can take."""
 MEMBERS = sorted(name for name in {**Strategy.__annotations__, **vars(Strategy)} if not name.startswith("_"))
