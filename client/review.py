@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from sealora.client.site_config import columns
 from sealora.client.site_settings import SiteSettings
+from sealora.plan.cohort_sizes import cohort_sizes
 from sealora.plan.settings import PlanSettings
 from sealora.privacy.statement import UNITS
 from sealora.strategies.registry import strategy_class
@@ -59,10 +60,12 @@ def _sends(plan: PlanSettings, members: int) -> Iterator[str]:
 def _hidden(plan: PlanSettings, sites: int) -> str:
     if not sites:
         return "The coordinator learns the sum over several sites; how many depends on the roster."
-    settings = plan.secure_aggregation
+    settings, sizes = plan.secure_aggregation, cohort_sizes(plan, sites)
+    whose = f" (and of each of {len(sizes)} fixed groups)" if len(sizes) > 1 else ""
+    least, most = min(sizes), max(sizes)
     return (
-        f"The coordinator learns the sum over {settings.minimum_of(sites)} to {sites} sites, also if "
-        f"{settings.colluders_of(sites)} of them conspire with it."
+        f"The coordinator learns the sum over {settings.minimum_of(least)} to {most} sites{whose}, also if "
+        f"{settings.colluders_of(least)} of them conspire with it."
     )
 
 

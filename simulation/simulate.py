@@ -130,6 +130,8 @@ def _show_split(federation: Federation, folder: RunFolder, console: Console) -> 
     labels = federation.plan.task.labels
     console.print(split_table(counts, labels))
     save_split_picture(folder.path / "split.png", counts, labels)
+    for name, kind in sorted(federation.plan.simulation.attackers.items()):
+        console.print(f"[red]{escape(name)}[/] is malicious: {kind}")
     for name, site in federation.sites.items():
         for warning in site.data.report.warnings:
             console.print(f"[yellow]{escape(name)}[/]: {escape(warning)}")
