@@ -129,7 +129,7 @@ def tasks(policy: Policy, case: Case) -> Verdict:
 
 def used_columns(policy: Policy, case: Case) -> Verdict:
     """Only columns that are listed are read; a plan cannot name others, for the mapping is the site's."""
-    allowed, used = policy.settings.allow.columns, columns(policy.settings)
+    allowed, used = policy.settings.allow.columns, columns(policy.settings, case.plan)
     refusal = "" if not allowed or set(used) <= set(allowed) else "a column is not allowed here"
     return Verdict("allow.columns", ", ".join(allowed) or "those of [data]", ", ".join(used), refusal)
 

@@ -7,18 +7,19 @@ from sealora.client.site_settings import SiteSettings
 from sealora.plan.cohort_sizes import cohort_sizes
 from sealora.plan.settings import PlanSettings
 from sealora.privacy.statement import UNITS
+from sealora.strategies.registry import strategy_class
 
 
-def explain(plan: PlanSettings, site: SiteSettings, members: int = 0) -> list[str]:
+def explain(plan: PlanSettings, site: SiteSettings, members: int = 0, name: str = "") -> list[str]:
     """Sentences about one run of the plan at this site, in the order of what happens.
 
-    `members` are the sites that could take part; 0 where that is not known yet.
+    `members` are the sites that could take part; 0 where that is not known yet. `name` is this site's.
     """
-    return [*_reads(plan, site), *_trains(plan), *_sends(plan, members), *_promises(plan)]
+    return [*_reads(plan, site), *_trains(plan, name), *_sends(plan, members), *_promises(plan)]
 
 
 def _reads(plan: PlanSettings, site: SiteSettings) -> Iterator[str]:
-    used = " and ".join(f"'{column}'" for column in columns(site))
+    used = " and ".join(f"'{column}'" for column in columns(site, plan))
     rows = f"up to {site.data.rows:,} rows" if site.data.rows else "all rows"
     yield f"It reads {rows} of {site.data.path}, from the columns {used}. Rows never leave this site."
     if not plan.privacy.private:
@@ -26,10 +27,11 @@ def _reads(plan: PlanSettings, site: SiteSettings) -> Iterator[str]:
         yield f"It sets {share} of the rows aside to measure the model on, and trains on the others."
 
 
-def _trains(plan: PlanSettings) -> Iterator[str]:
+def _trains(plan: PlanSettings, name: str) -> Iterator[str]:
     labels = ", ".join(plan.task.labels[:10]) + (", …" if len(plan.task.labels) > 10 else "")
-    task = f"{plan.task.name} ({labels})"
-    yield f"It trains an adapter of rank {plan.lora.rank} on {plan.model.name} for {task}."
+    task = f"{plan.task.name} ({labels})" if labels else plan.task.name
+    rank = plan.lora.ranks.get(name, plan.lora.rank)
+    yield f"It trains an adapter of rank {rank} on {plan.model.name} for {task}."
     attempts = f"each tried up to {plan.rounds.attempts} times" if plan.rounds.attempts > 1 else "tried once"
     yield (
         f"It does so in {plan.rounds.count} rounds, {attempts}, with {plan.training.threads} CPU threads "
@@ -46,6 +48,8 @@ def _sends(plan: PlanSettings, members: int) -> Iterator[str]:
         yield f"In each round it sends {what} under masks. {_hidden(plan, plan.cohort.size or members)}"
     else:
         yield f"In each round it sends {what} in clear: the coordinator sees this site's own."
+    if disclosed := strategy_class(plan.strategy.name).card.discloses:
+        yield disclosed
     if not plan.privacy.private:
         yield "The sums count rows, losses and the model's hits and misses on the rows set aside."
     if noised:

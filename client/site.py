@@ -148,7 +148,13 @@ class Site:
     def _context(self, header: Header) -> Context:
         contract = self.contract
         return round_context(
-            contract.plan, contract.strategy, self.trainer.layout, header.round, len(header.cohort)
+            contract.plan,
+            contract.strategy,
+            self.trainer.layout,
+            header.round,
+            len(header.cohort),
+            header.cohort,
+            self.name,
         )
 
     def _check(self, header: Header, opening: Open) -> None:
@@ -181,7 +187,7 @@ class Site:
         layout = self._layout(header, context)
         memory = self.memory.read()
         start = strategy.local(received, self.first, memory, context)
-        self.trainer.layout.check(start.tensors)
+        context.own.check(start.tensors)
         if self.purse is not None:
             self._ledger = self.purse.pay(header)
         metrics = self._measure(start.tensors)
@@ -205,7 +211,7 @@ class Site:
             self.purse.price(header.work)
         layout = self._layout(header, context)
         start = contract.strategy.local(received, self.first, self.memory.read(), context)
-        self.trainer.layout.check(start.tensors)
+        context.own.check(start.tensors)
         if self.purse is not None:
             self._ledger = self.purse.pay(header)
         sums: dict[str, NDArray[np.generic]] = metric_segments(self._measure(start.tensors))

@@ -17,13 +17,14 @@ from sealora.models.base import describe, locate
 from sealora.models.settings import ModelSettings
 from sealora.models.task import load_task
 from sealora.plan.cohort_sizes import cohort_sizes
-from sealora.plan.payload import payload_layout, round_context
+from sealora.plan.payload import payload_layout, round_context, simulated_members
 from sealora.plan.privacy_forecast import PrivacyForecast, privacy_forecast
 from sealora.plan.settings import PlanSettings
 from sealora.plan.strategy_checks import contributors
 from sealora.plan.workers import simulated_workers
 from sealora.protocol.messages import Work
 from sealora.protocol.thresholds import tolerance
+from sealora.strategies.product_strategy import ProductStrategy, Sketches
 from sealora.strategies.registry import load_strategy
 
 ASSUMED_ROWS = 1000
@@ -82,6 +83,10 @@ class Forecast:
     """The whole run, simulated on this machine."""
     assumption: str
     """What the seconds rest on."""
+    sketches: Sketches | None
+    """How products of factors travel; None if the strategy has none."""
+    discloses: str
+    """What the coordinator learns beyond sums of the sites' A, B and head; empty for nothing."""
     masks: Masks | None
     """The thresholds of secure aggregation; None if it is off."""
     privacy: PrivacyForecast | None
@@ -103,9 +108,10 @@ def forecast(
     size = (base_parameters or count_parameters)(plan.model)
     sites = contributors(plan)
     strategy = load_strategy(plan.strategy)
-    context = round_context(plan, strategy, layout, 1, max(cohort_sizes(plan, sites)))
+    session = max(cohort_sizes(plan, sites))
+    context = round_context(plan, strategy, layout, 1, session, simulated_members(plan, session))
     payload = payload_layout(plan, strategy, load_task(plan.task), context, Work.TRAIN)
-    trained = values_of(context.layout.of_kind("shared", "personal"))
+    trained = values_of(context.layout.training)
     rows = plan.data.rows / plan.simulation.sites if plan.data.rows else ASSUMED_ROWS
     seconds = flops(plan, size, rows) / (EFFICIENCY * flops_per_second)
     return Forecast(
@@ -123,6 +129,8 @@ def forecast(
         seconds=seconds * sites * plan.rounds.count / min(simulated_workers(plan), sites),
         assumption=f"{rows:,.0f} rows of {plan.task.max_length} tokens at a site, at {EFFICIENCY:.0%} of "
         f"{flops_per_second / 1e9:,.0f} GFLOP/s",
+        sketches=strategy.sketches(context) if isinstance(strategy, ProductStrategy) else None,
+        discloses=strategy.card.discloses,
         masks=masks(plan, sites),
         privacy=privacy_forecast(plan, trained, sites),
     )

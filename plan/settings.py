@@ -65,6 +65,14 @@ class SimulationSettings(Settings):
     budgets: dict[str, float] = Field(default_factory=dict)
     """Budget ε for ever of single sites' ledgers, by name; `"*"` is any other's. Default: privacy.epsilon."""
 
+    @property
+    def numbered(self) -> tuple[str, ...]:
+        """site-01, site-02, …: the names of the sites, or none where a column names them."""
+        if self.partition == "natural":
+            return ()
+        width = max(2, len(str(self.sites)))
+        return tuple(f"site-{number:0{width}d}" for number in range(1, self.sites + 1))
+
 
 class PlanSettings(Settings):
     """A run contract as written in TOML, every default filled in."""

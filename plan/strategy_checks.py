@@ -5,25 +5,27 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from sealora.models.adapter import AdapterLayout, TensorSpec
+from sealora.plan.payload import round_context, simulated_members
 from sealora.plan.problems import Problem, did_you_mean
 from sealora.plan.settings import PlanSettings
 from sealora.plan.toml_file import FileKind
 from sealora.plan.validation import problems_of
 from sealora.protocol.errors import PlanError
 from sealora.protocol.thresholds import tolerance
-from sealora.strategies.registry import load_strategy, registered, strategy_class
+from sealora.strategies.registry import BUILT_IN, load_strategy, registered, strategy_class
 from sealora.strategies.robust import RobustOptions
 from sealora.strategies.strategy import Card, Strategy
 
+WIDE = 2**24
 ANY_ADAPTER = AdapterLayout(
     (
         TensorSpec("head", (1, 1)),
-        TensorSpec("layer.lora_A", (1, 1), "A", "layer"),
-        TensorSpec("layer.lora_B", (1, 1), "B", "layer"),
+        TensorSpec("layer.lora_A", (1, WIDE), "A", "layer"),
+        TensorSpec("layer.lora_B", (WIDE, 1), "B", "layer"),
     ),
     rank=1,
 )
-"""Shows which kinds of tensors a strategy makes."""
+"""Shows which kinds of tensors a strategy makes, and what it sends of a layer that is as wide as any."""
 
 
 def usable(plan: PlanSettings) -> Iterator[Problem]:
@@ -51,6 +53,38 @@ def factors(plan: PlanSettings) -> Iterator[Problem]:
             f"{plan.strategy.name} treats A and B apart, and rank 0 has neither.",
             'Raise the rank, or write name = "fedavg" in [strategy].',
         )
+
+
+def ranks(plan: PlanSettings) -> Iterator[Problem]:
+    """Sites' own ranks are lower than the largest, and the strategy must know what to do with them."""
+    for name, rank in plan.lora.ranks.items():
+        if not 1 <= rank <= plan.lora.rank:
+            yield Problem(
+                ("lora", "ranks", name),
+                f"{rank} is not between 1 and lora.rank = {plan.lora.rank}.",
+                "Set lora.rank to the largest rank of all sites.",
+            )
+    lower = any(rank != plan.lora.rank for rank in plan.lora.ranks.values())
+    if lower and _strategy(plan) is not None and not _card(plan).mixed_ranks:
+        others = ", ".join(f'"{name}"' for name in BUILT_IN if strategy_class(name).card.mixed_ranks)
+        yield Problem(
+            ("lora", "ranks"),
+            f"{plan.strategy.name} adds up adapters of one rank only.",
+            f"Remove ranks, or write name = one of {others} in [strategy].",
+        )
+
+
+def sketches(plan: PlanSettings) -> Iterator[Problem]:
+    """What the strategy sends must carry what the cohort can make of it, whatever the model's shape."""
+    strategy = _strategy(plan)
+    if strategy is None or plan.lora.rank == 0:
+        return
+    wide = ANY_ADAPTER.of_rank(plan.lora.rank)
+    sites = plan.cohort.size or plan.simulation.sites
+    try:
+        strategy.parts(round_context(plan, strategy, wide, 1, sites, simulated_members(plan, sites)))
+    except PlanError as error:
+        yield Problem(("strategy", "options"), error.message, error.remedy)
 
 
 def gradient_steps(plan: PlanSettings) -> Iterator[Problem]:

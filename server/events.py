@@ -1,7 +1,7 @@
 """What happens in a run, as facts that observers are told."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -92,6 +92,8 @@ class RoundRecord:
     """Hex of what a secure session agreed on; empty in a plain one."""
     noised: bool = False
     """Whether `metrics` are of training rows, with noise."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What the strategy tells of its step."""
     groups: tuple[GroupRecord, ...] = ()
     """The groups that have a sum, where a strategy compares those; `attempt` is then the last of all."""
 

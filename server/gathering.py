@@ -141,7 +141,7 @@ class Gathering:
 
     def _open(self) -> list[tuple[Attempt, Header]]:
         """Begin an attempt for each group without a sum that may still have one, or for the whole cohort."""
-        context = self._context(len(self.fleet.sites))
+        context = self._context(self.fleet.sites)
         trains = context.layout.trained
         sent = (spec.name for spec in self.strategy.broadcast(context))
         tensors = pack({name: self.checkpoint.state[name] for name in sent})
@@ -168,7 +168,7 @@ class Gathering:
             self.number,
             header.attempt,
             header.cohort,
-            self._layout(len(header.cohort)),
+            self._layout(header.cohort),
             self.fleet,
             rounds.deadline,
             self.tell,
@@ -209,7 +209,7 @@ class Gathering:
         """The header of a fresh attempt. Raises RunError where these sites cannot have a sum."""
         excluded = frozenset(self.standing.excluded)
         cohort = select_cohort(self.plan, members, subject.round, excluded, subject.work)
-        layout, checkpoint = self._layout(len(cohort)), self.checkpoint
+        layout, checkpoint = self._layout(cohort), self.checkpoint
         completed, transcript = checkpoint.completed, checkpoint.transcript
         if group:
             completed, transcript = checkpoint.completed_together(cohort)
@@ -302,11 +302,11 @@ class Gathering:
         cohort = tuple(sorted(site for cohort in self._cohorts.values() for site in cohort))
         return Gathered(attempts, cohort, _total([attempt.sums for attempt in attempts]))
 
-    def _layout(self, cohort: int) -> Layout:
+    def _layout(self, cohort: Sequence[str]) -> Layout:
         return payload_layout(self.plan, self.strategy, self.task, self._context(cohort), self.work)
 
-    def _context(self, cohort: int) -> Context:
-        return round_context(self.plan, self.strategy, self.adapter, self.number, cohort)
+    def _context(self, cohort: Sequence[str]) -> Context:
+        return round_context(self.plan, self.strategy, self.adapter, self.number, len(cohort), cohort)
 
 
 def _of_group(group: int, message: str) -> str:

@@ -20,7 +20,7 @@ from sealora.server.events import Evaluated, Event, Observer, RoundDone, RoundRe
 from sealora.server.gathering import Gathered, Gathering, Standing, Sums
 from sealora.server.sessions import PlainSessions, Sessions
 from sealora.server.store import Checkpoint, CheckpointStore
-from sealora.strategies.strategy import Aggregate, Context, State, Strategy
+from sealora.strategies.strategy import FIGURE, Aggregate, Context, State, Strategy
 
 
 @dataclass
@@ -61,10 +61,11 @@ class Coordinator:
     def _round(self, checkpoint: Checkpoint, number: int) -> Checkpoint:
         gathered = self._gather(checkpoint, number, Work.TRAIN)
         started = time.perf_counter()
-        context = self._context(number, len(gathered.cohort))
+        context = self._context(number, gathered.cohort)
         aggregate = self._aggregate(gathered, context)
         state = self.strategy.step(checkpoint.state, context, aggregate)
         record = self._record(checkpoint, number, gathered, time.perf_counter() - started)
+        record = replace(record, figures=_figures(state))
         checkpoint = replace(checkpoint, state=state, history=(*checkpoint.history, record))
         self.store.save(checkpoint)
         self._tell(RoundDone(record))
@@ -165,11 +166,11 @@ class Coordinator:
         return checkpoint
 
     def _first_state(self) -> State:
-        layout = self.strategy.layout(self._layout, 1)
+        layout = self.strategy.layout(self._layout, 1).only(self.initial.tensors)
         return self.strategy.init(Adapter(layout, self.initial.tensors))
 
-    def _context(self, number: int, cohort: int) -> Context:
-        return round_context(self.plan, self.strategy, self._layout, number, cohort)
+    def _context(self, number: int, cohort: Sequence[str]) -> Context:
+        return round_context(self.plan, self.strategy, self._layout, number, len(cohort), cohort)
 
     @property
     def _layout(self) -> AdapterLayout:
@@ -178,6 +179,13 @@ class Coordinator:
     def _tell(self, event: Event) -> None:
         for observer in self.observers:
             observer.notify(event)
+
+
+def _figures(state: State) -> dict[str, float]:
+    """What the strategy's state tells people."""
+    return {
+        name.removeprefix(FIGURE): float(value[0]) for name, value in state.items() if name.startswith(FIGURE)
+    }
 
 
 def _train_loss(sums: Sums) -> float:

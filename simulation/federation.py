@@ -16,6 +16,7 @@ from sealora.models.site_data import SiteData, prepare
 from sealora.models.table import draw_rows, read_table
 from sealora.models.task import Counts, Example, Task, load_task
 from sealora.plan.loader import Plan
+from sealora.plan.payload import require_known
 from sealora.plan.workers import simulated_workers
 from sealora.protocol.errors import PlanError
 from sealora.server.sessions import Sessions
@@ -76,13 +77,14 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
     task = load_task(plan.task)
     strategy = load_strategy(plan.strategy)
     tell("Reading the data")
-    table = draw_rows(read_table(plan.data), plan.data.rows, plan.seed)
+    table = draw_rows(read_table(plan.data, task.card.columns(plan.data)), plan.data.rows, plan.seed)
     shares = deal(table, plan.data, plan.simulation, plan.seed)
     if plan.cohort.size > len(shares):
         raise PlanError(
             f"cohort.size is {plan.cohort.size}, but only {len(shares)} sites are simulated.",
             "Raise simulation.sites, or lower cohort.size.",
         )
+    require_known(plan, list(shares))
     tell(f"Loading the model {plan.model.name}")
     base = load_base(plan.model, task)
     private = plan.privacy.private

@@ -55,6 +55,33 @@ BASE = Plan.from_text('schema = 1\nmodel.name = "m"\ntask.labels = ["a", "b"]')
         ),
         ({"strategy": {"name": "fedadam"}}, "strategy.name", "Write server_learning_rate = 0.01"),
         (
+            {"lora": {"ranks": {"site-01": 4}}},
+            "lora.ranks",
+            'adds up adapters of one rank only. Remove ranks, or write name = one of "hetlora", "fedex"',
+        ),
+        ({"lora": {"ranks": {"a": 4}}, "strategy": {"name": "fedsvd"}}, "lora.ranks", "fedsvd adds up"),
+        (
+            {"lora": {"ranks": {"a": 9}}, "strategy": {"name": "flora"}},
+            "lora.ranks.a",
+            "9 is not between 1 and lora.rank = 8. Set lora.rank to the largest",
+        ),
+        ({"lora": {"ranks": {"a": 0}}, "strategy": {"name": "flora"}}, "lora.ranks.a", "0 is not between"),
+        (
+            {"strategy": {"name": "flexlora", "options": {"width": 71}}},
+            "strategy.options",
+            "sketches of width 71 lose a part of what 8 sites send, whose ranks and the model's add up to 72",
+        ),
+        (
+            {
+                "strategy": {"name": "fedex", "options": {"width": 27}},
+                "lora": {"ranks": {"site-01": 4}},
+                "simulation": {"sites": 3},
+                "secure_aggregation": {"colluders": 0},
+            },
+            "strategy.options",
+            "whose ranks and the model's add up to 28. Write width = 28 or more, 0 for as many",
+        ),
+        (
             {"strategy": {"name": "krum"}},
             "strategy.name",
             "krum compares single updates, which secure aggregation hides. Write options.groups = 5 or more",
@@ -173,6 +200,10 @@ def test_a_sum_that_does_not_fit_its_words():
         {"strategy": {"name": "krum", "options": {"attackers": 1, "groups": 5}}, **FIFTEEN},
         {"codec": {"value_bits": 2, "rotation": True, "range": 0.05, "ranges": {"head": 0.1}}},
         {"lora": {"rank": 0}},
+        {"lora": {"ranks": {"site-01": 8}}},
+        {"lora": {"ranks": {"site-01": 4, "elsewhere": 1}}, "strategy": {"name": "hetlora"}},
+        {"strategy": {"name": "flexlora", "options": {"width": 72}}},
+        {"strategy": {"name": "flora", "options": {"width": 5, "lossy": True}}},
         {"simulation": {"partition": "natural", "partition_column": "ward"}, "cohort": {"size": 30}},
         {
             "simulation": {"sites": 3, "partition": "natural", "partition_column": "ward"},

@@ -22,7 +22,7 @@ class Rounds:
     state: dict = None
 
     def __post_init__(self):
-        self.state = self.strategy.init(Adapter(self.strategy.layout(LAYOUT, 1), FIRST))
+        self.state = self.strategy.init(Adapter(self.strategy.layout(LAYOUT, 1).only(FIRST), FIRST))
 
     def round(self, ends):
         """One round. Each site's training ends with the given tensors, or what it makes of its Start."""
@@ -54,7 +54,7 @@ class Rounds:
     def _contribute(self, site, end, received, context):
         memory = self.memories.get(site, {})
         start = self.strategy.local(received, FIRST, memory, context)
-        LAYOUT.check(start.tensors)
+        context.own.check(start.tensors)
         tensors = end(start) if callable(end) else end
         moved = {name: tensors[name] for name in context.layout.trained}
         trained = Trained({**start.tensors, **moved}, 0.0, 1, STEPS, STEP_SIZE)
