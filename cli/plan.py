@@ -135,9 +135,14 @@ def _masks(expected: "Forecast") -> str:
     if masks is None:
         return "none: the coordinator sees the update of every site"
     dropouts = ", ".join(f"{count} in {phase}" for phase, count in masks.dropouts.items())
+    groups = (
+        f"{masks.groups} groups, the coordinator sees the sum of each; in the smallest "
+        if masks.groups
+        else ""
+    )
     return (
-        f"{masks.sites} sites, {masks.colluders} may collude, {masks.threshold} hold a secret together, "
-        f"a sum needs {masks.minimum_contributors}; may be lost: {dropouts}"
+        f"{groups}{masks.sites} sites, {masks.colluders} may collude, {masks.threshold} hold a secret "
+        f"together, a sum needs {masks.minimum_contributors}; may be lost: {dropouts}"
     )
 
 

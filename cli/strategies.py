@@ -69,6 +69,6 @@ def _show(facts: Facts) -> None:
 
 def _companions(facts: Facts) -> str:
     return (
-        f"secure aggregation: {yes(facts.secure_aggregation)}; record-level privacy: "
+        f"secure aggregation: {facts.secure_aggregation}; record-level privacy: "
         f"{yes(facts.record_privacy)}; local optimiser: {facts.optimizer}"
     )

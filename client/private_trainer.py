@@ -15,8 +15,8 @@ from sealora.client.batches import snug_batches
 from sealora.client.per_example import PerExampleGradients, clipped_sum
 from sealora.client.self_test import check_training, check_units
 from sealora.client.torch_trainer import TorchTrainer, add_gradients
-from sealora.client.unit_gradients import clipped_unit_sum
-from sealora.client.units import Unit, units_of
+from sealora.client.unit_gradients import Unit, clipped_unit_sum
+from sealora.client.units import units_of
 from sealora.models import lora
 from sealora.models.adapter import AdapterLayout, Tensors
 from sealora.models.task import Counts, Example
@@ -117,7 +117,7 @@ class PrivateTrainer:
     def _clipped_sum(self, parameters: Mapping[str, nn.Parameter], batch: Sequence[Example]) -> torch.Tensor:
         """See `clipped_sum`; rows of like length go through the model together. Zeros for no rows."""
         total = torch.zeros(sum(p.numel() for p in parameters.values()), dtype=torch.float64)
-        gradients = PerExampleGradients(self._inner.model, parameters)
+        gradients = PerExampleGradients(self._inner.model, parameters, self._inner.sequences)
         with gradients.recording():
             for rows in self._passes(batch, self._microbatch):
                 losses = self._inner.losses([batch[row] for row in rows])
@@ -129,7 +129,7 @@ class PrivateTrainer:
     ) -> torch.Tensor:
         """See `clipped_unit_sum`."""
         return clipped_unit_sum(
-            PerExampleGradients(self._inner.model, parameters),
+            PerExampleGradients(self._inner.model, parameters, self._inner.sequences),
             self._inner.losses,
             self._passes,
             parameters,
@@ -141,4 +141,4 @@ class PrivateTrainer:
     def _passes(self, batch: Sequence[Example], microbatch: int) -> Iterator[list[int]]:
         """The rows of each forward pass."""
         cost = PASS_COST.get(self._inner.model.device.type, OTHER_PASS_COST)
-        return snug_batches([len(example.tokens) for example in batch], microbatch, cost)
+        return snug_batches([example.length for example in batch], microbatch, cost)

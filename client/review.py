@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from sealora.client.site_config import columns
 from sealora.client.site_settings import SiteSettings
+from sealora.plan.cohort_sizes import cohort_sizes
 from sealora.plan.settings import PlanSettings
 from sealora.privacy.statement import UNITS
 from sealora.strategies.registry import strategy_class
@@ -18,7 +19,7 @@ def explain(plan: PlanSettings, site: SiteSettings, members: int = 0, name: str 
 
 
 def _reads(plan: PlanSettings, site: SiteSettings) -> Iterator[str]:
-    used = " and ".join(f"'{column}'" for column in columns(site))
+    used = " and ".join(f"'{column}'" for column in columns(site, plan))
     rows = f"up to {site.data.rows:,} rows" if site.data.rows else "all rows"
     yield f"It reads {rows} of {site.data.path}, from the columns {used}. Rows never leave this site."
     if not plan.privacy.private:
@@ -28,7 +29,7 @@ def _reads(plan: PlanSettings, site: SiteSettings) -> Iterator[str]:
 
 def _trains(plan: PlanSettings, name: str) -> Iterator[str]:
     labels = ", ".join(plan.task.labels[:10]) + (", …" if len(plan.task.labels) > 10 else "")
-    task = f"{plan.task.name} ({labels})"
+    task = f"{plan.task.name} ({labels})" if labels else plan.task.name
     rank = plan.lora.ranks.get(name, plan.lora.rank)
     yield f"It trains an adapter of rank {rank} on {plan.model.name} for {task}."
     attempts = f"each tried up to {plan.rounds.attempts} times" if plan.rounds.attempts > 1 else "tried once"
@@ -59,10 +60,12 @@ def _sends(plan: PlanSettings, members: int) -> Iterator[str]:
 def _hidden(plan: PlanSettings, sites: int) -> str:
     if not sites:
         return "The coordinator learns the sum over several sites; how many depends on the roster."
-    settings = plan.secure_aggregation
+    settings, sizes = plan.secure_aggregation, cohort_sizes(plan, sites)
+    whose = f" (and of each of {len(sizes)} fixed groups)" if len(sizes) > 1 else ""
+    least, most = min(sizes), max(sizes)
     return (
-        f"The coordinator learns the sum over {settings.minimum_of(sites)} to {sites} sites, also if "
-        f"{settings.colluders_of(sites)} of them conspire with it."
+        f"The coordinator learns the sum over {settings.minimum_of(least)} to {most} sites{whose}, also if "
+        f"{settings.colluders_of(least)} of them conspire with it."
     )
 
 

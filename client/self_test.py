@@ -27,14 +27,10 @@ UnitSum = Callable[[Parameters, Sequence[Sequence[Example]], int], torch.Tensor]
 
 
 def synthetic_examples(task: Task, vocabulary: int) -> list[Example]:
-    """A few rows of tokens that mean nothing, with the task's labels in turn."""
+    """A few rows of tokens that mean nothing."""
     generator = np.random.default_rng(0)
-    labels = task.settings.labels
     return [
-        Example(
-            tuple(generator.integers(vocabulary // 2, vocabulary, min(length, task.settings.max_length))),
-            task.label(labels[number % len(labels)]),
-        )
+        task.synthetic(generator.integers(vocabulary // 2, vocabulary, length).tolist(), number)
         for number, length in enumerate(LENGTHS)
     ]
 
@@ -77,7 +73,7 @@ _REMEDY = "Nothing was released; choose another model or other lora.target_modul
 
 
 def _check_gradients(trainer: TorchTrainer, parameters: Parameters, examples: Sequence[Example]) -> None:
-    gradients = PerExampleGradients(trainer.model, parameters)
+    gradients = PerExampleGradients(trainer.model, parameters, trainer.sequences)
     with gradients.recording():
         found = gradients.of(trainer.losses(examples))
     dead = sorted(name for name in parameters if name not in found or not found[name].any())

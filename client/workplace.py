@@ -53,7 +53,7 @@ def open_site(folder: SiteFolder, plan: Plan, identity: IdentityKey, attempts: A
     _require_allowed(book, plan, base)
     trainer = _trainer(plan, task, base)
     where = data_settings(plan, settings, folder.path)
-    table = draw_rows(read_table(where), where.rows, plan.seed)
+    table = draw_rows(read_table(where, task.card.columns(where)), where.rows, plan.seed)
     return Site(
         name=folder.name,
         contract=Contract(plan, bytes.fromhex(plan.hash), task, load_strategy(plan.strategy)),

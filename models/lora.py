@@ -4,6 +4,7 @@ import copy
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -21,7 +22,13 @@ from sealora.protocol.errors import ModelError
 from sealora.protocol.keystream import Keystream, derive_key
 
 ADAPTER_NAME = "default"
-TASK_TYPES = {"sequence_classification": TaskType.SEQ_CLS, "causal_lm": TaskType.CAUSAL_LM}
+TASK_TYPES = {
+    "sequence_classification": TaskType.SEQ_CLS,
+    "token_classification": TaskType.TOKEN_CLS,
+    "causal_lm": TaskType.CAUSAL_LM,
+    "masked_lm": None,
+}
+"""What peft makes of each head; None adds nothing to the adapted layers."""
 HEAD_NAMES = ("classifier", "score")
 COMMON_TARGETS = ({"query", "value"}, {"q_proj", "v_proj"}, {"q_lin", "v_lin"}, {"Wqkv"}, {"c_attn"})
 
@@ -153,6 +160,19 @@ def write(model: PeftModel, tensors: Tensors) -> None:
         else:
             parameter.grad = None
             parameter.data = value.to(parameter)
+
+
+@contextmanager
+def switched_off(model: PeftModel) -> Iterator[None]:
+    """Within, the model is its base alone; gradients are then as they were before."""
+    wanted = [(parameter, parameter.requires_grad) for parameter in parameters_of(model).values()]
+    try:
+        with model.disable_adapter():
+            yield
+    finally:
+        # peft lets every adapter tensor require gradients again, also those that are frozen in this round.
+        for parameter, requires_grad in wanted:
+            parameter.requires_grad_(requires_grad)
 
 
 def initial_adapter(layout: AdapterLayout, seed: int) -> Adapter:

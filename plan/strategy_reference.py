@@ -55,7 +55,8 @@ class Facts:
     """Values sent down, likewise."""
     arithmetic: str
     mixed_ranks: bool
-    secure_aggregation: bool
+    secure_aggregation: str
+    """ "yes", or "in groups" where it compares updates, which masks hide, or sums of groups."""
     record_privacy: bool
     discloses: str
     """What the coordinator learns beyond sums of A, B and head; empty for nothing."""
@@ -79,7 +80,7 @@ def facts_of(name: str) -> Facts:
         download=_share(values_of(strategy.broadcast(_context(strategy, 1, PAIR)))),
         arithmetic=kind.card.arithmetic,
         mixed_ranks=kind.card.mixed_ranks,
-        secure_aggregation=kind.sees == "sum",
+        secure_aggregation=_SECURE[kind.card.arithmetic],
         record_privacy=True,
         discloses=kind.card.discloses,
         optimizer="sgd" if kind.card.only_sgd else "any",
@@ -133,9 +134,16 @@ share the scale alpha / rank, and receive the factors of the largest rank, of wh
 can hold. The saved adapter of `fedex` and `flora` has the rank that the sum of all rounds takes, and loads
 with plain peft.
 
+*robust* strategies withstand malicious sites, because they compare: single updates, which secure aggregation
+hides and therefore excludes, or, with `groups = N` in `[strategy.options]`, the sums of fixed groups, each a
+secure session of its own. The coordinator then learns the sum of each group; an attacker spoils its own group
+at most, so N groups withstand (N - 1) / 2 attackers, wherever they are. [The threat model](threat-model.md)
+tells what that costs. All sites count equally in them.
+
 With `rank = 0` in `[lora]` the head alone is trained, by every strategy that does not treat A and B apart.
 
 This page is made from the code by `python -m sealora.plan.strategy_reference docs/strategies.md`."""
+_SECURE = {"linear": "yes", "sketch": "yes", "robust": "in groups"}
 _COLUMNS = (
     "name",
     "sends",
@@ -159,7 +167,7 @@ def _row(facts: Facts) -> str:
         f"{facts.download:.3g}",
         facts.arithmetic,
         "mixed" if facts.mixed_ranks else "equal",
-        yes(facts.secure_aggregation),
+        facts.secure_aggregation,
         facts.personal or "–",
         facts.optimizer,
     )

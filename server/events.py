@@ -54,6 +54,19 @@ class AttemptLost:
 
 
 @dataclass(frozen=True)
+class GroupRecord:
+    """The sum of one fixed group in a finished round: each group is an attempt of its own cohort."""
+
+    group: int
+    """From 1."""
+    attempt: int
+    cohort: tuple[str, ...]
+    contributors: tuple[str, ...]
+    transcript: str
+    """Hex of what a secure session agreed on; empty in a plain one."""
+
+
+@dataclass(frozen=True)
 class RoundRecord:
     """A finished round.
 
@@ -81,6 +94,8 @@ class RoundRecord:
     """Whether `metrics` are of training rows, with noise."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """What the strategy tells of its step."""
+    groups: tuple[GroupRecord, ...] = ()
+    """The groups that have a sum, where a strategy compares those; `attempt` is then the last of all."""
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,9 @@ def public_examples(plan: PlanSettings, task: Task, base: Base) -> Sequence[Exam
     """The rows of the public hold-out. Raises DataError if it cannot be used."""
     unused = dict.fromkeys(("filter_column", "filter_value", "group_column"), "")
     settings = plan.data.model_copy(update=unused)
-    table = read_table(settings, plan.privacy.public_holdout)
+    table = read_table(settings, task.card.columns(settings), plan.privacy.public_holdout)
     rows, _ = clean(table, settings, task, base.tokenizer)
-    return [Example(row.tokens, row.target) for row in rows]
+    return [row.example for row in rows]
 
 
 def make_purses(

@@ -47,6 +47,7 @@ def build_result(
         "figures": [record.figures for record in history],
         "secure_aggregation": plan.secure_aggregation.enabled,
         "guarantee": history[-1].guarantee if history else "",
+        "attackers": plan.simulation.attackers,
         "privacy": account(federation, run),
         "headline": federation.task.headline,
         "parameters": adapter.layout.parameters,

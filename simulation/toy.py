@@ -12,7 +12,7 @@ Building it again on the same folder is what restarting all processes is.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from sealora.server.events import Observer
 from sealora.server.loop import Coordinator
 from sealora.server.sessions import PlainSessions, Sessions
 from sealora.server.store import CheckpointStore
+from sealora.simulation.attackers import make_attackers, turned
 from sealora.simulation.faults import Faults
 from sealora.simulation.fleet import InProcessFleet
 from sealora.simulation.identities import make_identities
@@ -60,6 +61,7 @@ class ToyMetrics:
     """The sum vector of the toy: how far the model is from the sites' targets, and over how many rows."""
 
     headline = "nearness"
+    better: Literal["higher", "lower"] = "higher"
 
     def sums(self) -> tuple[SumSpec, ...]:
         """Distance times rows, in units of 1/65536, and rows."""
@@ -152,7 +154,7 @@ class ToyFederation:
         self,
         faults: Faults | None = None,
         observers: Sequence[Observer] = (),
-        new_session: Callable[[bytes], CoordinatorHalf] | None = None,
+        new_session: Callable[[bytes, bool], CoordinatorHalf] | None = None,
     ) -> Coordinator:
         """A coordinator that goes on from the checkpoint in the folder, if there is one."""
         return Coordinator(
@@ -187,13 +189,17 @@ def toy_federation(
     contract = Contract(plan, plan_hash, ToyMetrics(), strategy or load_strategy(plan.strategy))
     made = {f"site-{number}": number for number in range(1, sites + 1)}
     identities = make_identities(list(made), plan.secure_aggregation, folder / "heads.jsonl")
+    toys = {
+        name: toy_site(folder, name, contract, number, identities.sites[name])
+        for name, number in made.items()
+    }
+    attackers = make_attackers(plan, list(made), None)
     return ToyFederation(
         folder=folder,
         plan=plan,
         contract=contract,
         sites={
-            name: toy_site(folder, name, contract, number, identities.sites[name])
-            for name, number in made.items()
+            name: turned(site, attackers[name]) if name in attackers else site for name, site in toys.items()
         },
         sessions=identities.coordinator,
         initial=Adapter(LAYOUT, FIRST),

@@ -40,8 +40,9 @@ class Card:
     """What it is for, in a sentence."""
     source: str
     """The publication."""
-    arithmetic: Literal["linear", "sketch"] = "linear"
-    """Whether the sum of the sites' vectors is all it needs, or sketches of products travel too."""
+    arithmetic: Literal["linear", "sketch", "robust"] = "linear"
+    """Whether the sum of the sites' vectors is all it needs, or sketches of products travel too, or it
+    compares updates or sums of groups."""
     mixed_ranks: bool = False
     """Whether sites may have adapters of different ranks."""
     factors: bool = False
@@ -130,12 +131,16 @@ class Aggregate:
 
     `sums` holds Σ w_k·x_k (or Σ x_k for unweighted parts), float64; `weight` is Σ w_k with
     0 < w_k ≤ 1; `contributors` counts the sites in the sum, `sites` all there are, asked or not.
+    `apart` are the aggregates that this one adds up: one for each group that has a sum where the strategy
+    sees "groups", one for each contributor where it sees "each", and none where it sees the sum alone.
+    A malicious site can claim any weight, also none: rules that compare should not divide by weights.
     """
 
     sums: Mapping[str, NDArray[np.float64]] = field(repr=False)
     weight: float
     contributors: int
     sites: int
+    apart: "tuple[Aggregate, ...]" = field(default=(), repr=False)
 
     def mean(self, name: str) -> NDArray[np.float64]:
         """The weighted mean Σ w_k·x_k / Σ w_k of a weighted part."""
@@ -145,8 +150,10 @@ class Aggregate:
 class Strategy(Protocol):
     """See the module's docstring; arrays are float32 unless said otherwise."""
 
-    sees: ClassVar[Literal["sum", "groups", "each"]]
+    sees: Literal["sum", "groups", "each"]
     """What `step` needs to see: only the sum, sums of fixed groups, or each upload."""
+    groups: int
+    """How many fixed groups there are where it sees those; 0 elsewhere."""
     options_class: ClassVar[type[Settings]]
     """The keys of `[strategy.options]`, with their defaults and bounds."""
     card: ClassVar[Card]
@@ -154,6 +161,10 @@ class Strategy(Protocol):
 
     def __init__(self, settings: StrategySettings) -> None:
         """From the plan; `settings.options` are valid for `options_class`."""
+
+    @property
+    def least(self) -> int:
+        """Fewest groups or uploads with which `step` does what it promises; 1 where it sees the sum."""
 
     def layout(self, adapter: AdapterLayout, round_number: int) -> AdapterLayout:
         """The adapter with the kind of each tensor in that round; what is frozen stays frozen.

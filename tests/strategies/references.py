@@ -4,6 +4,9 @@ A reference takes the rounds, each a mapping from site to the values that its tr
 sites' weights, the settings and the number of all sites; it returns the model after the last round.
 """
 
+import math
+import statistics
+
 import numpy as np
 
 from sealora.models.names import core_of
@@ -210,3 +213,84 @@ def fedex(rounds, weights, settings, sites):
             model[name] += settings.server_learning_rate * (mean(ends, weights, name) - model[name])
         residual = residual + matrix - product(model)
     return {**model, **as_factors(residual + product(model))}
+
+
+def robust(rule):
+    """W + η·rule of the sites' moves, lists of all values; `rule` also gets how many may be bad."""
+
+    def reference(rounds, weights, settings, sites):
+        model = first()
+        for ends in rounds:
+            moves = [
+                np.concatenate([(values[name] - model[name]).reshape(-1) for name in NAMES])
+                for values in ends.values()
+            ]
+            step, start = rule(moves, min(1, (len(moves) - 1) // 2)), 0
+            for name in NAMES:
+                size = model[name].size
+                move = np.reshape(step[start : start + size], model[name].shape)
+                model[name] = model[name] + settings.server_learning_rate * move
+                start += size
+        return model
+
+    return reference
+
+
+@robust
+def median(moves, attackers):
+    """Yin et al. 2018, definition 1."""
+    return [statistics.median(values) for values in zip(*moves, strict=True)]
+
+
+@robust
+def trimmed_mean(moves, attackers):
+    """Yin et al. 2018, definition 2."""
+    ordered = [sorted(values) for values in zip(*moves, strict=True)]
+    return [statistics.fmean(values[attackers : len(values) - attackers]) for values in ordered]
+
+
+def krum_scores(moves, attackers):
+    """Blanchard et al. 2017, section 4, of at least one neighbour."""
+    found = []
+    for number, move in enumerate(moves):
+        others = [other for place, other in enumerate(moves) if place != number]
+        squares = sorted(sum((a - b) ** 2 for a, b in zip(move, other, strict=True)) for other in others)
+        found.append(sum(squares[: max(1, len(moves) - attackers - 2)]))
+    return found
+
+
+@robust
+def krum(moves, attackers):
+    """The mean of all whose score is the smallest."""
+    found = krum_scores(moves, attackers)
+    return np.mean(
+        [m for m, score in zip(moves, found, strict=True) if np.isclose(score, min(found))], axis=0
+    )
+
+
+@robust
+def multi_krum(moves, attackers):
+    """As many as n − f − 2 of the smallest scores; here that is one, so equal scores share it."""
+    assert len(moves) - attackers - 2 <= 1
+    found = krum_scores(moves, attackers)
+    return np.mean(
+        [m for m, score in zip(moves, found, strict=True) if np.isclose(score, min(found))], axis=0
+    )
+
+
+@robust
+def geometric_median(moves, attackers):
+    """Where the unit vectors to the moves cancel: many short steps downhill from their mean."""
+    point, pace = np.mean(moves, axis=0), 1.0
+    for _ in range(3000):
+        slope = sum((point - move) / max(np.linalg.norm(point - move), 1e-12) for move in moves)
+        point, pace = point - pace * slope, pace * 0.995
+    return point
+
+
+@robust
+def norm_bound(moves, attackers):
+    """Sun et al. 2019, section 4, with the median norm."""
+    norms = [math.sqrt(sum(value**2 for value in move)) for move in moves]
+    bound = statistics.median(norms)
+    return np.mean([move / max(1, norm / bound) for move, norm in zip(moves, norms, strict=True)], axis=0)

@@ -40,6 +40,8 @@ class Row:
     """Whether the model is an adapter of another rank."""
     fresh: bool = False
     """Whether a round's product is added to what was there."""
+    groups: int = 0
+    """Groups of four sites in whole runs, where sums of groups are compared."""
 
 
 MOMENTS = {"beta1": 0.5, "tau": 0.05}
@@ -63,6 +65,12 @@ ROWS = {
     "fedex": Row(references.fedex, WIDE, factors=True, merges=True),
     "flexlora": Row(references.flexlora, WIDE, factors=True),
     "flora": Row(references.flora, WIDE, factors=True, merges=True, fresh=True),
+    "median": Row(references.median, weighted=False, groups=3),
+    "trimmed_mean": Row(references.trimmed_mean, weighted=False, groups=3),
+    "krum": Row(references.krum, weighted=False, groups=5),
+    "multi_krum": Row(references.multi_krum, weighted=False, groups=5),
+    "geometric_median": Row(references.geometric_median, weighted=False, groups=3),
+    "norm_bound": Row(references.norm_bound, weighted=False, groups=3),
 }
 
 
@@ -223,10 +231,13 @@ def test_state_and_memory_can_be_kept(name):
 
 
 def toy_run(folder, name, secure=False, faults=None, **sections):
-    plan = toy_plan(
-        strategy=settings_of(name), secure_aggregation=SecureAggregationSettings(enabled=secure), **sections
-    )
-    return toy_federation(folder, sites=5, plan=plan).coordinator(faults).run()[0].sha256()
+    settings, groups = settings_of(name), ROWS[name].groups
+    if groups:
+        settings = settings.model_copy(update={"options": {**settings.options, "groups": groups}})
+    masks = SecureAggregationSettings(enabled=secure, colluders=0 if groups else -1)
+    plan = toy_plan(strategy=settings, secure_aggregation=masks, **sections)
+    sites = 4 * groups or 5
+    return toy_federation(folder, sites, plan).coordinator(faults).run()[0].sha256()
 
 
 LOSSES = Faults(script={("site-2", 1): Fault(0), ("site-4", 2): Fault(0), ("site-2", 3): Fault(0)})
@@ -249,6 +260,6 @@ def test_a_resumed_run_is_the_uninterrupted_one(name, tmp_path):
 
     plan = toy_plan(strategy=settings_of(name))
     with pytest.raises(Death):
-        toy_federation(tmp_path / "a", plan=plan).coordinator(observers=[Mortal()]).run()
-    resumed = toy_federation(tmp_path / "a", plan=plan).coordinator().run()[0]
-    assert resumed.sha256() == toy_federation(tmp_path / "b", plan=plan).coordinator().run()[0].sha256()
+        toy_federation(tmp_path / "a", 5, plan).coordinator(observers=[Mortal()]).run()
+    resumed = toy_federation(tmp_path / "a", 5, plan).coordinator().run()[0]
+    assert resumed.sha256() == toy_federation(tmp_path / "b", 5, plan).coordinator().run()[0].sha256()
