@@ -43,13 +43,12 @@ class TorchTrainer:
         self._draws = bytes(32)
         self._references: dict[Example, Example] = {}
         self._adopt(lora.attach(base.model, lora_settings, task.card.head).to(base.device))
+        self._layout = lora.layout_of(self.model)
         torch.set_num_threads(settings.threads)
 
     def _adopt(self, model: PeftModel) -> None:
         self.model = model
         self._dropout = lora.seed_dropout(model, self._base.device)
-        self._parameters = lora.parameters_of(model)
-        self._layout = lora.layout_of(model)
 
     def replica(self) -> "TorchTrainer":
         """A trainer for another thread: its own adapter on the same frozen base, in the same memory."""
@@ -134,7 +133,8 @@ class TorchTrainer:
     def prepare(self, tensors: Tensors, trains: Sequence[str], seed: bytes) -> dict[str, torch.nn.Parameter]:
         """Write an adapter into the model, ready to train; returns the parameters of these names."""
         lora.write(self.model, tensors)
-        for name, parameter in self._parameters.items():
+        parameters = lora.parameters_of(self.model)
+        for name, parameter in parameters.items():
             parameter.requires_grad_(name in trains)
             parameter.grad = None
         self._dropout.manual_seed(int.from_bytes(seed[:8], "big"))
@@ -143,7 +143,7 @@ class TorchTrainer:
         for name, module in self.model.named_modules():
             if name.endswith("lora_dropout"):
                 module.train()
-        return {name: self._parameters[name] for name in trains}
+        return {name: parameters[name] for name in trains}
 
     def optimizer(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         """A fresh optimiser of the plan's kind."""
