@@ -8,6 +8,7 @@ from sealora.client.private_trainer import PrivateTrainer
 from sealora.client.self_test import synthetic_examples
 from sealora.client.torch_trainer import TorchTrainer
 from sealora.models.base import load_base
+from sealora.models.names import residual_of
 from sealora.models.preference import PreferenceTuning
 from sealora.models.settings import LoraSettings, ModelSettings, TaskSettings, TrainingSettings
 from sealora.models.task import Record
@@ -85,6 +86,21 @@ def test_it_does_not_matter_when_or_with_whom_it_is_computed(base, trainer, exam
     assert trainer._references == other._references
     after = trainer.train(start, names(trainer), examples, 1, bytes(32))
     assert all(np.array_equal(before.tensors[name], after.tensors[name]) for name in before.tensors)
+
+
+def test_what_a_strategy_adds_to_the_base_is_no_part_of_the_reference(base, trainer, examples):
+    """Of two pairs, one is met before and one after weights were added (fedex, flora)."""
+    other = TorchTrainer(base, TASK, LoraSettings(rank=2), TrainingSettings(threads=1), 1)
+    draw = np.random.default_rng(3)
+    added = {
+        residual_of(a.module): draw.normal(0, 0.5, (b.shape[0], a.shape[1])).astype(np.float32)
+        for a, b in trainer.layout.pairs
+    }
+    trainer.evaluate(adapter(trainer), examples)
+    plain = other.evaluate(adapter(other), examples[:1])
+    changed = other.evaluate({**adapter(other), **added}, examples)
+    assert trainer._references == other._references
+    assert not np.array_equal(plain["rewards"], changed["rewards"])
 
 
 def test_what_is_frozen_in_a_round_stays_frozen(trainer, examples):
