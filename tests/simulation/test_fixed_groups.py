@@ -1,13 +1,16 @@
 """Rules over sums of fixed groups, each a secure session of its own: losses, retries, restarts, attackers."""
 
+import hashlib
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from sealora.plan.cohort_sizes import cohort_sizes
 from sealora.plan.settings import RoundsSettings
 from sealora.protocol.errors import AttemptPending, PlanError, ProtocolError, RunError
 from sealora.protocol.groups import check_group, fixed_groups
+from sealora.protocol.messages import Header, Reason, Refusal, contribution, parse_request, reply
 from sealora.protocol.settings import SecureAggregationSettings
 from sealora.server.events import (
     AttemptLost,
@@ -256,3 +259,24 @@ def test_the_groups_outlive_a_member(tmp_path):
     for record in recorder.records:
         for group, members in zip(record.groups, dealt, strict=True):
             assert set(group.cohort) == set(members) - {"site-7"}
+
+
+def test_who_spoils_a_sum_first_and_poisons_the_next_gains_nothing(tmp_path):
+    """In a plain session a spoiled group is tried again, and its attacker still counts."""
+    plain = SecureAggregationSettings(enabled=False)
+    toy, recorder = toy_federation(tmp_path, 15, plan_of(attackers=2, secure_aggregation=plain)), Recorder()
+    coordinator, honest = toy.coordinator(observers=[recorder]), toy.sites[GROUPS[0][0]].handle
+
+    def spoils_first(request):
+        header = Header.parse(parse_request(request).header)
+        if header.attempt > 1:
+            return honest(request)
+        digest = hashlib.sha256(parse_request(request).header).digest()
+        return reply(contribution(digest, np.full(header.words, 2**63, np.uint64)))
+
+    coordinator.fleet._sites[GROUPS[0][0]] = spoils_first
+    for site in (*GROUPS[3][:2], *GROUPS[4][:2]):
+        coordinator.fleet._sites[site] = lambda _: reply(Refusal(Reason.POLICY, "not today"))
+    with pytest.raises(RunError, match="round 1 found no quorum"):
+        coordinator.run()
+    assert "group 1: the sum is not one" in recorder.of(AttemptLost)[0].reason
