@@ -3,9 +3,9 @@
     python benchmarks/poisoning.py [--quick] [--attacks sign_flip,nan] [--out runs/benchmark-poisoning]
 
 The example plan with 15 equal sites, 1,500 reviews, 5 rounds of 5 epochs at a rate of 0.02, and rank 0: the
-head alone is trained, so what the frozen MiniLM makes of a text is computed once and kept. Secure aggregation throughout.
-The two attackers are in different groups of three. Within a seed rows, sites, held-out rows and first
-head are the same; seeds are 1, 2, …. A finished run is not run again.
+head alone is trained, so what the frozen MiniLM makes of a text is computed once and kept. Secure
+aggregation throughout. The two attackers are in different groups of three. Within a seed rows, sites,
+held-out rows and first head are the same; seeds are 1, 2, …. A finished run is not run again.
 """
 
 import argparse
