@@ -5,6 +5,7 @@ import socket
 
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.frames import MAX_FRAME_BYTES
+from sealora.protocol.long_fields import Bytes
 
 PREFIX_BYTES = 4
 BUFFER_BYTES = 1 << 20
@@ -19,8 +20,11 @@ class Pipe:
         self._socket = connection
         self._buffer = bytearray(PREFIX_BYTES)
 
-    async def read(self) -> bytes | None:
-        """The next frame; None once the other side has closed. Raises OSError, and ProtocolError."""
+    async def read(self) -> Bytes | None:
+        """The next frame, in memory that is used again; None once the other side has closed.
+
+        Raises OSError, and ProtocolError.
+        """
         prefix = await self._exactly(PREFIX_BYTES)
         if prefix is None:
             return None
@@ -46,7 +50,7 @@ class Pipe:
         """End the connection."""
         self._socket.close()
 
-    async def _exactly(self, size: int) -> bytes | None:
+    async def _exactly(self, size: int) -> memoryview | None:
         """So many bytes; None if the connection ends before."""
         if len(self._buffer) < size:
             self._buffer = bytearray(size)  # kept: fresh memory for each frame costs more than its bytes
@@ -57,4 +61,4 @@ class Pipe:
             if count == 0:
                 return None
             filled += count
-        return bytes(view)
+        return view

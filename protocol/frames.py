@@ -106,7 +106,7 @@ def choose_version(offered: Sequence[int]) -> int:
     )
 
 
-def parse(raw: bytes) -> Frame:
+def parse(raw: Bytes) -> Frame:
     """Raises ProtocolError unless the bytes are a frame within its bounds."""
     _require(len(raw) <= MAX_FRAME_BYTES, "the frame is too long")
     part = _quick_part(raw)
@@ -114,7 +114,7 @@ def parse(raw: bytes) -> Frame:
         return part
     frame = wire.Frame()
     try:
-        frame.ParseFromString(raw)
+        frame.ParseFromString(bytes(raw))
     except DecodeError:
         raise ProtocolError("malformed", "the bytes are not a frame of this protocol") from None
     match frame.WhichOneof("body"):
@@ -130,7 +130,7 @@ def parse(raw: bytes) -> Frame:
     raise ProtocolError("malformed", "an empty frame")
 
 
-def _quick_part(raw: bytes) -> Part | None:
+def _quick_part(raw: Bytes) -> Part | None:
     """A part without the copies of protobuf; None for what is to be left to its parser."""
     frame = long_fields.split(raw)
     if frame is None or set(frame) != {wire.Frame.PART_FIELD_NUMBER}:
