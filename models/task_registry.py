@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from sealora.models.language_settings import INSTRUCTION_TUNING
+from sealora.models.language_settings import CAUSAL_PRETRAINING, INSTRUCTION_TUNING, MASKED_PRETRAINING
 from sealora.models.settings import TaskSettings
 from sealora.models.task_card import TaskCard
 from sealora.protocol.errors import PlanError
@@ -35,6 +35,8 @@ BUILT_IN = {
         "sealora.models.classification:Classification",
     ),
     "instruction_tuning": _BuiltIn(INSTRUCTION_TUNING, "sealora.models.instruction:InstructionTuning"),
+    "causal_pretraining": _BuiltIn(CAUSAL_PRETRAINING, "sealora.models.pretraining:CausalPretraining"),
+    "masked_pretraining": _BuiltIn(MASKED_PRETRAINING, "sealora.models.pretraining:MaskedPretraining"),
 }
 """Names that no other package can take."""
 

