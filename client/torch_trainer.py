@@ -16,7 +16,7 @@ from peft import PeftModel
 
 from sealora.client.batches import shuffled_batches, sorted_batches
 from sealora.client.schedule import learning_rate
-from sealora.models import lora
+from sealora.models import checkpointing, lora
 from sealora.models.adapter import AdapterLayout, Tensors
 from sealora.models.base import Base
 from sealora.models.batch import Batch
@@ -41,6 +41,8 @@ class TorchTrainer:
         self._stopped = threading.Event()
         self._class_bias: torch.Tensor | None = None
         self._draws = bytes(32)
+        if settings.gradient_checkpointing:
+            checkpointing.enable(base.model)
         self._adopt(lora.attach(base.model, lora_settings, task.card.head).to(base.device))
         torch.set_num_threads(settings.threads)
 
@@ -139,6 +141,7 @@ class TorchTrainer:
         self._dropout.manual_seed(int.from_bytes(seed[:8], "big"))
         self._draws = seed
         self.model.eval()
+        checkpointing.begin(self.model)
         for name, module in self.model.named_modules():
             if name.endswith("lora_dropout"):
                 module.train()

@@ -27,6 +27,7 @@ from transformers.utils import logging as transformers_logging
 from sealora.models.adapter import AdapterLayout
 from sealora.models.assets import bundled_model
 from sealora.models.lora import attach, layout_of
+from sealora.models.quantization import loading_options
 from sealora.models.settings import LoraSettings, ModelSettings, TaskSettings
 from sealora.models.task import Task
 from sealora.models.task_card import TRAINED_HEADS
@@ -59,6 +60,7 @@ def load_base(settings: ModelSettings, task: Task, device: str = "") -> Base:
     source = locate(settings)
     place = torch.device(device or choose_device(settings))
     dtype, autocast = choose_dtype(settings, place)
+    quantised = loading_options(settings, place)
     with _explained(settings), _quiet():
         tokenizer = AutoTokenizer.from_pretrained(source, **_revision(settings))
         model, loaded = HEADS[task.card.head].from_pretrained(
@@ -67,12 +69,15 @@ def load_base(settings: ModelSettings, task: Task, device: str = "") -> Base:
             output_loading_info=True,
             **_head_options(task.settings),
             **_revision(settings),
+            **quantised,
         )
     _require_whole(settings.name, model, task.card.head, loaded["missing_keys"])
     _require_fit(settings.name, model, tokenizer, task.settings.max_length)
     _adopt_padding(model, tokenizer)
     model.requires_grad_(False)
-    return Base(model.to(place).eval(), tokenizer, place, autocast, task.card.head in TRAINED_HEADS)
+    if not quantised:  # those are where they belong, and may not be moved
+        model = model.to(place)
+    return Base(model.eval(), tokenizer, place, autocast, task.card.head in TRAINED_HEADS)
 
 
 def describe(model: ModelSettings, lora: LoraSettings, task: TaskSettings) -> AdapterLayout:

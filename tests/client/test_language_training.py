@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sealora.client.private_trainer import PrivateTrainer
-from sealora.client.self_test import synthetic_examples
+from sealora.client.self_test import check_training, synthetic_examples
 from sealora.client.torch_trainer import TorchTrainer
 from sealora.models.base import base_hash, load_base
 from sealora.models.lora import initial_adapter
@@ -76,6 +76,39 @@ def test_the_private_start_finds_gradients_by_example(tiny_chat_model, unit):
     first = initial_adapter(inner.layout, 0)
     after = private.train(Start(first.tensors), list(inner.layout.names), examples(), 1, bytes(32))
     assert any(not np.array_equal(after.tensors[name], first.tensors[name]) for name in inner.layout.names)
+
+
+def test_layers_that_are_computed_again_give_the_same(tiny_chat_model):
+    rows = examples()
+    kept = trained(trainer(tiny_chat_model), rows)
+    again = trained(trainer(tiny_chat_model, gradient_checkpointing=True), rows)
+    assert again.loss == kept.loss
+    for name, tensor in kept.tensors.items():
+        np.testing.assert_allclose(again.tensors[name], tensor, atol=1e-7)
+
+
+def test_fewer_values_are_kept_where_layers_are_computed_again(tiny_chat_model):
+    def kept(**settings):
+        found, saved = trainer(tiny_chat_model, **settings), []
+        first = initial_adapter(found.layout, 0)
+        found.prepare(first.tensors, list(found.layout.names), bytes(32))
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.numel()) or t, lambda t: t):
+            found.losses(examples())
+        return sum(saved)
+
+    assert kept(gradient_checkpointing=True) < kept() / 2
+
+
+def test_gradients_by_example_do_not_mind_layers_that_are_computed_again(tiny_chat_model):
+    found = trainer(tiny_chat_model, gradient_checkpointing=True)
+    check_training(
+        found, synthetic_examples(task(), 24), lambda parameters, batch: _step(found, parameters, batch)
+    )
+
+
+def _step(found, parameters, batch):
+    found.losses(batch).sum().backward()
+    found.optimizer(list(parameters.values())).step()
 
 
 def test_the_last_layer_is_frozen_and_part_of_the_models_name(tiny_chat_model):
