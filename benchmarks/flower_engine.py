@@ -1,10 +1,10 @@
-"""Whole attempts of Flower's SecAgg+ in its own simulation engine, which runs on Ray: for secure_aggregation.py.
+"""Whole attempts of Flower's SecAgg+ in its own simulation engine, which runs on Ray, for comparison.
 
     python benchmarks/flower_engine.py SITES WEIGHTS RANGE THRESHOLD
 
-runs one attempt for each line that it reads, and prints its seconds, from the workflow's start to its mean. The
-engine, its clients' processes and their imports are there from the first attempt on. It is a program of its own
-because Ray is: nothing of it is left when it ends.
+runs one attempt for each line that it reads, and prints its seconds, from the workflow's start to its mean.
+The engine, its clients' processes and their imports are there from the first attempt on. It is a program of
+its own because Ray is: nothing of it is left when it ends. `secure_aggregation.py` starts it.
 """
 
 import os

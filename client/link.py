@@ -18,6 +18,7 @@ from pathlib import Path
 import grpc
 
 from sealora.client.backoff import Backoff
+from sealora.client.link_figures import LinkFigures
 from sealora.client.pipe import Pipe
 from sealora.plan.logs import Log
 from sealora.protocol.carrier import first_to_end
@@ -29,10 +30,15 @@ CAUSES = {
     "Connection refused": "nobody listens there",
     "DNS resolution": "its name is not known",
     "Cancelling all calls": "it has ended",
+    "CANCELLED": "it has ended",
+    "unavailable": "it has ended",
+    "Internal error from Core": "it ended the connection while a frame was on its way there",
     "Socket closed": "it, or something on the way, closed the connection",
     "imeout": "no answer",
 }
 """What gRPC says, and what it means; its words are for its developers."""
+BROKEN = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK, grpc.StatusCode.INTERNAL
+"""Codes with which gRPC ends a stream of its own accord; all others are the coordinator's answer."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Link:
     settings: LinkSettings
     log: Log
     backoff: Backoff = field(default_factory=Backoff)
+    figures: LinkFigures = field(default_factory=LinkFigures)
 
     async def run(self) -> None:
         """Connect, relay, and connect again."""
@@ -67,6 +74,7 @@ class Link:
             try:
                 await self._once()
             except Lost as lost:
+                self.figures.disconnected(str(lost))
                 # The same reason again every half minute for a night would hide the others.
                 if str(lost) != last:
                     self.log("disconnected", reason=str(lost))
@@ -76,6 +84,7 @@ class Link:
     async def _once(self) -> None:
         """One connection, from beginning to end. Raises Lost."""
         pipe = await self._reach_agent()
+        self.figures.reached_agent()
         try:
             credentials = self._credentials()
             async with grpc.aio.secure_channel(
@@ -115,6 +124,7 @@ class Link:
         while (frame := await pipe.read()) is not None:
             try:
                 await call.write(frame)
+                self.figures.sent(len(frame))
             except asyncio.InvalidStateError:  # what gRPC raises once the stream has ended
                 raise Lost(_reason(await call.code(), await call.details())) from None
         raise Lost("the agent has ended")
@@ -124,8 +134,10 @@ class Link:
         if frame is not grpc.aio.EOF:
             # The coordinator speaks only to a site that it has recognised.
             self.backoff.succeeded()
+            self.figures.connected()
             self.log("connected", coordinator=self.settings.address)
         while frame is not grpc.aio.EOF:
+            self.figures.received(len(frame))
             await pipe.write(frame)
             frame = await call.read()
         raise Lost(_reason(await call.code(), await call.details()))
@@ -133,7 +145,7 @@ class Link:
 
 def _reason(code: grpc.StatusCode, details: str | None) -> str:
     """Why a stream ended, for people: in the coordinator's own words where it answered."""
-    if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK):
+    if code not in BROKEN:
         return details or str(code)
     cause = next((cause for sign, cause in CAUSES.items() if sign in (details or "")), details)
     return f"no connection to the coordinator: {cause or 'it closed the connection'}"

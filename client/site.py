@@ -1,6 +1,6 @@
 """A site: answers a coordinator's requests with its own data, model and memory."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,11 +34,12 @@ from sealora.protocol.errors import (
     RunError,
     SealoraError,
 )
-from sealora.protocol.keystream import derive_key
+from sealora.protocol.groups import check_group
+from sealora.protocol.keystream import Keystream, derive_key
 from sealora.protocol.messages import Header, Open, Reason, Refusal, Work
 from sealora.protocol.secure_site import Aborted
 from sealora.protocol.session import SiteHalf
-from sealora.strategies.strategy import Context, Part, Payload, Strategy
+from sealora.strategies.strategy import Context, Part, Payload, Strategy, Trained
 
 if TYPE_CHECKING:  # they load scipy and data frames, which take seconds
     from sealora.client.purse import Purse
@@ -56,6 +57,24 @@ class Contract:
     plan_hash: bytes
     task: Metrics
     strategy: Strategy
+
+
+class Encoder(Protocol):
+    """Turns a trained adapter's upload into words: `contribution`, unless the site is malicious."""
+
+    def __call__(
+        self,
+        plan: PlanSettings,
+        layout: Layout,
+        parts: tuple[Part, ...],
+        upload: Payload,
+        factors: Mapping[str, float],
+        trained: Trained,
+        counted_rows: int,
+        metrics: Mapping[str, Counts],
+        rounding: Keystream,
+    ) -> Words:
+        """See `contribution`."""
 
 
 class Gatekeeper(Protocol):
@@ -79,6 +98,7 @@ class Site:
     new_session: SessionFactory
     purse: "Purse | None" = None
     """Pays for every training; None in a plan without a privacy guarantee."""
+    encode: Encoder = contribution
     policy: Gatekeeper | None = None
     """Asked in every round, before anything is paid, measured or trained."""
     metrics: Mapping[str, Counts] = field(default_factory=dict)
@@ -112,6 +132,7 @@ class Site:
         header = Header.parse(opening.header)
         self._check(header, opening)
         session = self.new_session(opening)
+        self._check_group(header, session.members)
         self._last = (header.round, header.attempt)
         self.memory.commit(header.last_contribution(self.name), header.completed[0])
         context = self._context(header)
@@ -125,7 +146,13 @@ class Site:
     def _context(self, header: Header) -> Context:
         contract = self.contract
         return round_context(
-            contract.plan, contract.strategy, self.trainer.layout, header.round, len(header.cohort)
+            contract.plan,
+            contract.strategy,
+            self.trainer.layout,
+            header.round,
+            len(header.cohort),
+            header.cohort,
+            self.name,
         )
 
     def _check(self, header: Header, opening: Open) -> None:
@@ -144,12 +171,21 @@ class Site:
         if self.policy is not None:
             self.policy.require(self.contract.plan, self.contract.plan_hash, header)
 
+    def _check_group(self, header: Header, members: Collection[str]) -> None:
+        """The cohort lies in this site's fixed group, if there are groups and a roster to know them by.
+
+        Otherwise a coordinator could form groups as it likes and learn from the differences of their sums.
+        """
+        contract, count = self.contract, self.contract.strategy.groups
+        if count and members:
+            check_group(header.cohort, contract.plan.seed, members, count, self.name)
+
     def _train(self, header: Header, received: Tensors, context: Context) -> Words:
         contract, strategy = self.contract, self.contract.strategy
         layout = self._layout(header, context)
         memory = self.memory.read()
         start = strategy.local(received, self.first, memory, context)
-        self.trainer.layout.check(start.tensors)
+        context.own.check(start.tensors)
         if self.purse is not None:
             self._ledger = self.purse.pay(header)
         metrics = self._measure(start.tensors)
@@ -163,7 +199,7 @@ class Site:
         kept = strategy.remember(upload, factors, trained, memory, context)
         self.memory.prepare(header.round, header.attempt, kept)
         rounding = rounding_key(contract.plan.seed, self.name, header.round)
-        return contribution(contract.plan, layout, parts, upload, factors, trained, rows, metrics, rounding)
+        return self.encode(contract.plan, layout, parts, upload, factors, trained, rows, metrics, rounding)
 
     def _evaluate(self, header: Header, received: Tensors, context: Context) -> Words:
         contract = self.contract
@@ -171,7 +207,7 @@ class Site:
             self.purse.price(header.work)
         layout = self._layout(header, context)
         start = contract.strategy.local(received, self.first, self.memory.read(), context)
-        self.trainer.layout.check(start.tensors)
+        context.own.check(start.tensors)
         if self.purse is not None:
             self._ledger = self.purse.pay(header)
         sums: dict[str, NDArray[np.generic]] = metric_segments(self._measure(start.tensors))

@@ -8,7 +8,7 @@ import copy
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from sealora.models.adapter import AdapterLayout, Tensors
 from sealora.models.base import Base
 from sealora.models.batch import Batch
 from sealora.models.settings import LoraSettings, TrainingSettings
-from sealora.models.task import Counts, Example, Task
+from sealora.models.task import Counts, Example, Referring, Task
 from sealora.protocol.errors import RunError
 from sealora.strategies.strategy import GradientTerm, Start, Trained
 
@@ -41,16 +41,16 @@ class TorchTrainer:
         self._stopped = threading.Event()
         self._class_bias: torch.Tensor | None = None
         self._draws = bytes(32)
+        self._references: dict[Example, Example] = {}
         if settings.gradient_checkpointing:
             checkpointing.enable(base.model)
         self._adopt(lora.attach(base.model, lora_settings, task.card.head).to(base.device))
+        self._layout = lora.layout_of(self.model)
         torch.set_num_threads(settings.threads)
 
     def _adopt(self, model: PeftModel) -> None:
         self.model = model
         self._dropout = lora.seed_dropout(model, self._base.device)
-        self._parameters = lora.parameters_of(model)
-        self._layout = lora.layout_of(model)
 
     def replica(self) -> "TorchTrainer":
         """A trainer for another thread: its own adapter on the same frozen base, in the same memory."""
@@ -135,7 +135,8 @@ class TorchTrainer:
     def prepare(self, tensors: Tensors, trains: Sequence[str], seed: bytes) -> dict[str, torch.nn.Parameter]:
         """Write an adapter into the model, ready to train; returns the parameters of these names."""
         lora.write(self.model, tensors)
-        for name, parameter in self._parameters.items():
+        parameters = lora.parameters_of(self.model)
+        for name, parameter in parameters.items():
             parameter.requires_grad_(name in trains)
             parameter.grad = None
         self._dropout.manual_seed(int.from_bytes(seed[:8], "big"))
@@ -145,7 +146,7 @@ class TorchTrainer:
         for name, module in self.model.named_modules():
             if name.endswith("lora_dropout"):
                 module.train()
-        return {name: self._parameters[name] for name in trains}
+        return {name: parameters[name] for name in trains}
 
     def optimizer(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         """A fresh optimiser of the plan's kind."""
@@ -227,8 +228,22 @@ class TorchTrainer:
         return self._forward(batch).float().cpu(), batch.targets.cpu()
 
     def _collate(self, examples: Sequence[Example], seed: bytes, packed: bool) -> Batch:
-        batch = self._task.collate(examples, self._base.tokenizer, seed, packed)
-        return batch.to(self._base.device)
+        known = [self._referred(example) for example in examples] if self._task.card.reference else examples
+        return self._task.collate(known, self._base.tokenizer, seed, packed).to(self._base.device)
+
+    def _referred(self, example: Example) -> Example:
+        """The example with what the base alone makes of it, computed when it is first met and then kept.
+
+        Each is computed by itself, for what a batch gives depends a little on who else is in it.
+        """
+        known = self._references.get(example)
+        if known is None:
+            task = cast(Referring, self._task)
+            batch = task.collate([example], self._base.tokenizer, bytes(32), packed=False)
+            with torch.no_grad(), lora.switched_off(self.model):
+                outputs = self._forward(batch.to(self._base.device))
+            known = self._references[example] = task.refer(example, outputs[0].float().cpu())
+        return known
 
     def _forward(self, batch: Batch) -> torch.Tensor:
         with self._autocast():

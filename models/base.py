@@ -189,12 +189,13 @@ def _from_modelscope(identifier: str, revision: str) -> str:
 
 
 def _head_options(task: TaskSettings) -> dict[str, Any]:
-    if not task.labels:
+    names = task_card(task.name).outputs(task)
+    if not names:
         return {}
     return {
-        "num_labels": len(task.labels),
-        "id2label": dict(enumerate(task.labels)),
-        "label2id": {label: index for index, label in enumerate(task.labels)},
+        "num_labels": len(names),
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
     }
 
 

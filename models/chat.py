@@ -37,8 +37,32 @@ def read_conversation(cells: Cells, data: DataSettings) -> Conversation:
     return (("user", f"{prompt}\n\n{context}" if context else prompt), ("assistant", response))
 
 
-def _messages(cell: object) -> Conversation:
-    """A list of messages, or its JSON text. Raises UnusableRow unless it ends with an answer."""
+def read_pair(cells: Cells, data: DataSettings) -> tuple[Conversation, str, str]:
+    """What is asked, the better answer and the worse. Raises UnusableRow.
+
+    An answer is a text, or a list of messages that ends with it.
+    """
+    if data.messages_column:
+        asked = _messages(cells["messages_column"], last="user")
+    elif prompt := _text(cells["prompt_column"]):
+        context = _text(cells.get("context_column"))
+        asked = (("user", f"{prompt}\n\n{context}" if context else prompt),)
+    else:
+        raise UnusableRow("empty_prompt")
+    chosen, rejected = (_answer(cells[key]) for key in ("chosen_column", "rejected_column"))
+    if not chosen or not rejected:
+        raise UnusableRow("empty_response")
+    if chosen == rejected:
+        raise UnusableRow("two equal answers")
+    return asked, chosen, rejected
+
+
+def _answer(cell: object) -> str:
+    return _messages(cell)[-1][1] if isinstance(cell, list) else _text(cell)
+
+
+def _messages(cell: object, last: str = "assistant") -> Conversation:
+    """A list of messages, or its JSON text. Raises UnusableRow unless it ends with the role `last`."""
     try:
         found = json.loads(cell) if isinstance(cell, str) else cell
     except ValueError:
@@ -46,7 +70,7 @@ def _messages(cell: object) -> Conversation:
     if not isinstance(found, list) or not all(isinstance(message, Mapping) for message in found):
         raise UnusableRow("bad_messages")
     messages = tuple((str(m.get("role")), _text(m.get("content"))) for m in found)
-    if not messages or messages[-1][0] != "assistant":
+    if not messages or messages[-1][0] != last:
         raise UnusableRow("bad_messages")
     if not all(role in ROLES and content for role, content in messages):
         raise UnusableRow("bad_messages")

@@ -213,7 +213,7 @@ class Classification:
             false_negative = matrix.sum(axis=1) - true_positive
             confusion = matrix.astype(int).tolist()
         classes = {
-            label: _scores_of(float(true_positive[i]), float(false_positive[i]), float(false_negative[i]))
+            label: scores_of(float(true_positive[i]), float(false_positive[i]), float(false_negative[i]))
             for i, label in enumerate(self.settings.labels)
         }
         return {"classes": classes, "confusion": confusion}
@@ -270,7 +270,7 @@ def _area(negatives: NDArray[np.float64], positives: NDArray[np.float64]) -> flo
     return min(max(0.0, area), 1.0)
 
 
-def _scores_of(true_positive: float, false_positive: float, false_negative: float) -> dict[str, float]:
+def scores_of(true_positive: float, false_positive: float, false_negative: float) -> dict[str, float]:
     """Precision, recall, F1 (0 where undefined) and support."""
     return {
         "precision": true_positive / max(true_positive + false_positive, 1),

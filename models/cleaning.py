@@ -205,7 +205,7 @@ def _nothing_left(report: CleaningReport, sieve: _Sieve, task: Task, keys: Seque
             f"no row has one of the labels {', '.join(task.settings.labels)}: "
             f"{report.dropped['unknown_label']} of {report.rows_read} rows carry "
             f"{len(sieve.strange)} other value(s).",
-            "Map them to these labels with data.label_map, or correct data.label_column.",
+            f"Map them to these labels with data.label_map, or correct data.{keys[-1]}.",
         )
     counts = ", ".join(f"{words(reason)}: {count}" for reason, count in report.dropped.items())
     message = f"none of {report.rows_read} rows can be used ({counts or 'the table is empty'})."

@@ -6,25 +6,18 @@ weights that were loaded.
 """
 
 import hashlib
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from sealora.models.cache import cache_folder
 from sealora.protocol.errors import ModelError
 
 VERSION = 1
 """Counts up when a conversion gives other files."""
 CHUNK = 2**20
-
-
-def cache_folder() -> Path:
-    """Sealora's cache: `$SEALORA_CACHE`, or `sealora` in `$XDG_CACHE_HOME` or `~/.cache`."""
-    if named := os.environ.get("SEALORA_CACHE"):
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sealora"
 
 
 def converted(path: Path) -> Path:

@@ -32,6 +32,17 @@ class MaskedOptions(Settings):
     """Share of a text's tokens that are hidden at a time."""
 
 
+class PreferenceOptions(Settings):
+    """`[task.options]` of `preference_tuning`."""
+
+    system: str = ""
+    """What the model is told before every conversation; empty leaves it to the model's chat template."""
+    beta: Annotated[float, Field(gt=0, le=100)] = 0.1
+    """How strongly the base holds the model back: a pair's loss falls with β times the change of its odds."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=8192)] = 64
+    """Longest answer in tokens that `sealora predict` generates."""
+
+
 def conversation_columns(data: Any) -> tuple[str, ...]:
     """Whole conversations, or prompts, what they refer to, and responses."""
     if data.messages_column:
@@ -43,6 +54,13 @@ def conversation_columns(data: Any) -> tuple[str, ...]:
 def text_alone(_: Any) -> tuple[str, ...]:
     """A text without a label."""
     return ("text_column",)
+
+
+def pair_columns(data: Any) -> tuple[str, ...]:
+    """What is asked, as a conversation or a prompt, and two answers."""
+    asked = ("messages_column",) if data.messages_column else ("prompt_column",)
+    context = ("context_column",) if data.context_column and not data.messages_column else ()
+    return (*asked, *context, "chosen_column", "rejected_column")
 
 
 INSTRUCTION_TUNING = TaskCard(
@@ -62,4 +80,13 @@ MASKED_PRETRAINING = TaskCard(
     head="masked_lm",
     columns=text_alone,
     options_class=MaskedOptions,
+)
+
+PREFERENCE_TUNING = TaskCard(
+    summary="Of two answers to a prompt, the better one becomes likelier (DPO).",
+    head="causal_lm",
+    columns=pair_columns,
+    options_class=PreferenceOptions,
+    sequences=2,
+    reference=True,
 )

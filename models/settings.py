@@ -30,6 +30,8 @@ class LoraSettings(Settings):
 
     rank: Annotated[int, Field(ge=0, le=1024)] = 8
     """Rank r of every adapted matrix; 0 adapts none, and trains the head alone."""
+    ranks: dict[str, int] = Field(default_factory=dict)
+    """Lower ranks of single sites, by name, such as `{ "site-01" = 4 }`; all share the scale alpha / rank."""
     alpha: PositiveFloat = 16.0
     """Scaling numerator: the update is alpha / rank · B·A."""
     dropout: Fraction = 0.0

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from sealora.models.conll import read_conll
 from sealora.models.settings import TEXT_COLUMNS, DataSettings
 from sealora.protocol.errors import DataError
 from sealora.protocol.keystream import Keystream, derive_key
@@ -33,6 +34,9 @@ KINDS = {
     ".ndjson": "JSON",
     ".json": "JSON",
     ".parquet": "Parquet",
+    ".conll": "CoNLL",
+    ".bio": "CoNLL",
+    ".bmes": "CoNLL",
 }
 REMEDY_KIND = "Give a CSV, TSV, JSONL or Parquet file, or a folder of files of one kind."
 REMEDY_PATH = "Check data.path."
@@ -168,6 +172,7 @@ def _read_file(path: Path) -> datasets.Dataset | None:
         "TSV": _read_csv,
         "JSON": _read_json,
         "Parquet": _read_parquet,
+        "CoNLL": _read_conll,
     }
     kind = KINDS[_suffix(path)]
     try:
@@ -266,6 +271,11 @@ def _read_parquet(path: Path) -> datasets.Dataset | None:
     except (pyarrow.ArrowException, ValueError, OSError):
         raise DataError(f"{path} is not readable Parquet.", remedy) from None
     return _load(datasets.Dataset.from_parquet, path)
+
+
+def _read_conll(path: Path) -> datasets.Dataset | None:
+    columns = read_conll(path)
+    return datasets.Dataset.from_dict(columns) if columns["tokens"] else None
 
 
 def _load(read: Callable[..., datasets.Dataset], path: Path, **options: Any) -> datasets.Dataset:

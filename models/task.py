@@ -176,6 +176,13 @@ class Task(Metrics, Protocol):
         """A prediction for people, in one line."""
 
 
+class Referring(Task, Protocol):
+    """A task whose card says `reference`: its loss compares the model with the base alone."""
+
+    def refer(self, example: Example, outputs: "torch.Tensor") -> Example:
+        """The example with what `forward` gave for it alone, the adapter switched off; one axis less."""
+
+
 MEMBERS = sorted(
     name
     for kind in (Task, Metrics)

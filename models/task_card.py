@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sealora.models.settings import TaskSettings
 from sealora.protocol.settings import Settings
 
 Head = Literal["sequence_classification", "token_classification", "causal_lm", "masked_lm"]
@@ -21,6 +22,11 @@ def text_and_label(_: Any) -> tuple[str, ...]:
     return ("text_column", "label_column")
 
 
+def labels_of(settings: TaskSettings) -> tuple[str, ...]:
+    """The class names as the plan has them."""
+    return settings.labels
+
+
 @dataclass(frozen=True)
 class TaskCard:
     """What is to be known of a task before it is made."""
@@ -32,9 +38,13 @@ class TaskCard:
     """The keys of `[data]` (of a plan, or of a site) whose columns are read, such as "text_column"."""
     fewest_labels: int = 0
     """Fewest class names in `task.labels`; 0 for a task that has none."""
+    outputs: Callable[[TaskSettings], tuple[str, ...]] = labels_of
+    """Names of what a new head tells apart, and of what `data.label_map` renames to."""
     class_targets: bool = False
     """Whether every example's target is a class, or classes, whose frequencies mean something."""
     options_class: type[Settings] = NoOptions
     """The task's own keys, written in `[task.options]`."""
     sequences: int = 1
     """Rows of a batch that one example takes where examples are kept apart; they stand side by side."""
+    reference: bool = False
+    """Whether examples carry what the base alone makes of them: the task is then a `Referring` one."""

@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from sealora.models.language_settings import CAUSAL_PRETRAINING, INSTRUCTION_TUNING, MASKED_PRETRAINING
+from sealora.models.language_settings import (
+    CAUSAL_PRETRAINING,
+    INSTRUCTION_TUNING,
+    MASKED_PRETRAINING,
+    PREFERENCE_TUNING,
+)
 from sealora.models.settings import TaskSettings
+from sealora.models.tags import TagOptions, tag_names
 from sealora.models.task_card import TaskCard
 from sealora.protocol.errors import PlanError
 from sealora.protocol.settings import Settings
@@ -34,9 +40,21 @@ BUILT_IN = {
         ),
         "sealora.models.classification:Classification",
     ),
+    "token_classification": _BuiltIn(
+        TaskCard(
+            summary="A tag for every word, and with them named entities; `labels` are the entities' types.",
+            head="token_classification",
+            columns=lambda _: ("tokens_column", "tags_column"),
+            fewest_labels=1,
+            outputs=tag_names,
+            options_class=TagOptions,
+        ),
+        "sealora.models.token_classification:TokenClassification",
+    ),
     "instruction_tuning": _BuiltIn(INSTRUCTION_TUNING, "sealora.models.instruction:InstructionTuning"),
     "causal_pretraining": _BuiltIn(CAUSAL_PRETRAINING, "sealora.models.pretraining:CausalPretraining"),
     "masked_pretraining": _BuiltIn(MASKED_PRETRAINING, "sealora.models.pretraining:MaskedPretraining"),
+    "preference_tuning": _BuiltIn(PREFERENCE_TUNING, "sealora.models.preference:PreferenceTuning"),
 }
 """Names that no other package can take."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from sealora.plan import privacy_checks, strategy_checks, task_checks
 from sealora.plan.problems import Problem
 from sealora.plan.settings import PlanSettings
+from sealora.plan.strategy_checks import contributors
 from sealora.protocol.codec import Layout
 from sealora.protocol.errors import PlanError
 from sealora.protocol.messages import MAX_COHORT
@@ -70,8 +71,8 @@ def target_modules(plan: PlanSettings) -> Iterator[Problem]:
 def secure_aggregation(plan: PlanSettings) -> Iterator[Problem]:
     """The thresholds must leave a session that can end, and hide what they promise."""
     settings, sites = plan.secure_aggregation, contributors(plan)
-    if not settings.enabled:
-        return
+    if not settings.enabled or strategy_checks.groups_of(plan):
+        return  # `strategy_checks.groups` says it of groups
     outcome = tolerance(sites, settings.colluders_of(sites), settings.minimum_of(sites))
     if outcome.problem:
         yield Problem(
@@ -137,11 +138,6 @@ def codec(plan: PlanSettings) -> Iterator[Problem]:
         yield Problem(("cohort", "size"), error.message, error.remedy)
     if plan.strategy.weight_cap * contributors(plan) > MAX_EXACT:
         yield Problem(("strategy", "weight_cap"), "the sum of all weights is not exact.", "Lower it.")
-
-
-def contributors(plan: PlanSettings) -> int:
-    """The most sites that a round of this plan adds up, as far as the plan alone knows."""
-    return plan.cohort.size or plan.simulation.sites
 
 
 def unused_keys(plan: PlanSettings) -> Iterator[Problem]:
@@ -220,9 +216,15 @@ ERRORS: tuple[Check, ...] = (
     secure_aggregation,
     strategy_checks.usable,
     strategy_checks.factors,
+    strategy_checks.ranks,
+    strategy_checks.sketches,
     strategy_checks.gradient_steps,
     strategy_checks.written_rate,
     strategy_checks.personal_metrics,
+    strategy_checks.hidden_updates,
+    strategy_checks.enough_to_compare,
+    strategy_checks.groups,
+    strategy_checks.attackers,
     privacy_checks.promises,
     privacy_checks.ledgers,
     privacy_checks.units,
@@ -236,6 +238,8 @@ WARNINGS: tuple[Check, ...] = (
     unmasked,
     task_checks.unread_columns,
     strategy_checks.unused_rate,
+    strategy_checks.shown_anyway,
+    strategy_checks.more_attackers,
     privacy_checks.large_delta,
     privacy_checks.expected_batch,
     privacy_checks.no_effect,

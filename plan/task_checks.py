@@ -43,6 +43,10 @@ def labels(plan: PlanSettings) -> Iterator[Problem]:
     if not card.fewest_labels and (task.labels or task.multi_label):
         needless = "labels" if task.labels else "multi_label"
         yield Problem(("task", needless), f"{task.name} has no classes.", "Remove this line.")
+    elif task.multi_label and not card.class_targets:
+        yield Problem(
+            ("task", "multi_label"), f"{task.name} chooses one label each time.", "Remove this line."
+        )
     seen: set[str] = set()
     for index, label in enumerate(task.labels):
         key = ("task", "labels", index)
@@ -57,11 +61,16 @@ def labels(plan: PlanSettings) -> Iterator[Problem]:
 
 def label_map(plan: PlanSettings) -> Iterator[Problem]:
     """Values of the label column can only be renamed to labels that exist."""
+    card = _card(plan)
+    try:
+        known = card.outputs(plan.task) if card is not None else plan.task.labels
+    except ValidationError:
+        return  # `usable` tells
     for value, label in plan.data.label_map.items():
         names = label.split("|") if plan.task.multi_label else [label]
         for name in names:
-            if name not in plan.task.labels:
-                remedy = did_you_mean(name, plan.task.labels)
+            if name not in known:
+                remedy = did_you_mean(name, known)
                 yield Problem(("data", "label_map", value), "is renamed to no label of the task.", remedy)
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from sealora.models.adapter import Adapter, Tensors
 from sealora.models.task import Counts, Metrics
+from sealora.plan.cohort_sizes import cohort_sizes
 from sealora.plan.logs import Log
-from sealora.plan.payload import payload_layout, round_context
+from sealora.plan.metrics_endpoint import MetricsEndpoint
+from sealora.plan.payload import payload_layout, require_known, round_context
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.certificates import Credentials
 from sealora.protocol.keys import IdentityKey
@@ -26,8 +28,8 @@ from sealora.server.events import Evaluated, Observer
 from sealora.server.federation_folder import FederationFolder
 from sealora.server.grpc_fleet import FleetSettings, GrpcFleet
 from sealora.server.loop import Coordinator
-from sealora.server.metrics_endpoint import MetricsEndpoint, RunMetrics
 from sealora.server.roster_book import RosterBook
+from sealora.server.run_metrics import RunMetrics
 from sealora.server.session_file import SessionFile
 from sealora.server.sessions import PlainSessions, SecureSessions, Sessions
 from sealora.server.status import StatusFile
@@ -75,6 +77,7 @@ class Service:
     def run(self, observers: Sequence[Observer] = ()) -> tuple[Adapter, Evaluated]:
         """Listen, and run to the end. Raises what `Coordinator.run` does, and UsageError."""
         status, metrics, roster = StatusFile(self.folder), RunMetrics(), RosterBook(self.federation)
+        require_known(self.parts.plan, sorted(roster.current().members))
 
         def told(presence: Presence) -> None:
             status.present(presence)
@@ -84,7 +87,7 @@ class Service:
         with ExitStack() as stack:
             audit = stack.enter_context(self.federation.audit_log())
             if self.metrics_port is not None:
-                endpoint = stack.enter_context(MetricsEndpoint(self.metrics_port, metrics.registry))
+                endpoint = stack.enter_context(MetricsEndpoint(self.metrics_port, metrics.exposition))
                 self.log("metrics", port=endpoint.port)
             fleet = stack.enter_context(self._open_fleet(roster.reachable, told))
             self.log("listening", port=fleet.port)
@@ -106,10 +109,11 @@ class Service:
         )
 
     def _largest_reply(self, sites: int) -> int:
-        parts, cohort = self.parts, self.parts.plan.cohort.size or sites
+        parts = self.parts
         contexts = (
             round_context(parts.plan, parts.strategy, parts.initial.layout, number, cohort)
             for number in (1, 2)  # a strategy may take turns
+            for cohort in cohort_sizes(parts.plan, parts.plan.cohort.size or sites)
         )
         words = (
             payload_layout(parts.plan, parts.strategy, parts.task, context, Work.TRAIN).words

@@ -16,9 +16,11 @@ from sealora.models.site_data import SiteData, prepare
 from sealora.models.table import draw_rows, read_table
 from sealora.models.task import Counts, Example, Task, load_task
 from sealora.plan.loader import Plan
+from sealora.plan.payload import require_known
 from sealora.plan.workers import simulated_workers
 from sealora.protocol.errors import PlanError
 from sealora.server.sessions import Sessions
+from sealora.simulation.attackers import make_attackers, turned
 from sealora.simulation.groups import deal, shared_by
 from sealora.simulation.identities import make_identities
 from sealora.simulation.privacy import (
@@ -82,6 +84,7 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
             f"cohort.size is {plan.cohort.size}, but only {len(shares)} sites are simulated.",
             "Raise simulation.sites, or lower cohort.size.",
         )
+    require_known(plan, list(shares))
     tell(f"Loading the model {plan.model.name}")
     base = load_base(plan.model, task)
     private = plan.privacy.private
@@ -103,6 +106,7 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
         data = prepare(table.select(shares[name]), task, base.tokenizer, plan.data, plan.seed, name)
         return all_to_training(data) if private else data
 
+    attackers = make_attackers(plan, list(shares), base.tokenizer)
     sites = {
         name: Site(
             name=name,
@@ -116,6 +120,8 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
         )
         for name in shares
     }
+    for name, attacker in attackers.items():
+        sites[name] = turned(sites[name], attacker)
     return Federation(
         plan=plan,
         task=task,

@@ -43,11 +43,13 @@ def simulate(
     resume: bool = False,
     with_comparison: bool = False,
     console: Console | None = None,
+    observers: Sequence[Observer] = (),
 ) -> dict[str, Any]:
     """Run a plan's sites and coordinator in this process and leave everything in `out`.
 
-    Returns the content of result.json. Raises UsageError before anything is started, RunError if a
-    round cannot be completed; finished rounds are then kept and `resume` goes on after them.
+    `observers` are told of every event, beside those that write the run folder. Returns the content of
+    result.json. Raises UsageError before anything is started, RunError if a round cannot be completed;
+    finished rounds are then kept and `resume` goes on after them.
     """
     console = console or Console(quiet=True)
     if with_comparison and plan.privacy.private:
@@ -65,7 +67,7 @@ def simulate(
         bar = stack.enter_context(ProgressBar(console, federation.task.headline))
         log, events = MetricsLog(folder.path / "metrics.jsonl"), EventLog(folder.path / "events.jsonl")
         board = TensorBoardLog(folder.path / "tensorboard")
-        coordinator = _coordinator(federation, folder, (recorder, log, events, board, bar))
+        coordinator = _coordinator(federation, folder, (recorder, log, events, board, bar, *observers))
         adapter, evaluated = coordinator.run()
     lora.save(adapter, federation.model, folder.adapter)
     comparison = _compare(federation, folder, console) if with_comparison else None
@@ -86,12 +88,12 @@ def versions() -> dict[str, str]:
 def _folder(plan: Plan, out: Path, resume: bool, known: dict[str, str]) -> RunFolder:
     if resume and (out / "run.json").exists():
         folder = RunFolder.open(out)
-        _require_same(folder.plan, plan, out)
+        require_same(folder.plan, plan, out)
         return folder
     return RunFolder.create(out, plan, known)
 
 
-def _require_same(begun: Plan, plan: Plan, out: Path) -> None:
+def require_same(begun: Plan, plan: Plan, out: Path) -> None:
     """Raises UsageError unless a run goes on with its plan, the sites' too; only the device may change."""
     sections = [name for name, value in resolved(plan).items() if _other(name, value, resolved(begun)[name])]
     if sections:
@@ -130,6 +132,8 @@ def _show_split(federation: Federation, folder: RunFolder, console: Console) -> 
     labels = federation.plan.task.labels
     console.print(split_table(counts, labels))
     save_split_picture(folder.path / "split.png", counts, labels)
+    for name, kind in sorted(federation.plan.simulation.attackers.items()):
+        console.print(f"[red]{escape(name)}[/] is malicious: {kind}")
     for name, site in federation.sites.items():
         for warning in site.data.report.warnings:
             console.print(f"[yellow]{escape(name)}[/]: {escape(warning)}")
