@@ -15,6 +15,7 @@ import torch
 from peft import PeftModel
 
 from sealora.client.batches import shuffled_batches, sorted_batches
+from sealora.client.packing_check import check_packing
 from sealora.client.schedule import learning_rate
 from sealora.models import checkpointing, lora
 from sealora.models.adapter import AdapterLayout, Tensors
@@ -47,6 +48,12 @@ class TorchTrainer:
         self._adopt(lora.attach(base.model, lora_settings, task.card.head).to(base.device))
         self._layout = lora.layout_of(self.model)
         torch.set_num_threads(settings.threads)
+        check_packing(
+            task,
+            lambda examples, packed: self._collate(examples, self._draws, packed),
+            self._losses,
+            exact=base.autocast is None and base.model.dtype == torch.float32,
+        )
 
     def _adopt(self, model: PeftModel) -> None:
         self.model = model

@@ -230,7 +230,15 @@ def load_bundled(name: str) -> "Dataset":
     data = bundled_data(name)
     try:
         table = READERS[data.format](data.path)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, pyarrow.ArrowInvalid) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        zipfile.BadZipFile,
+        pyarrow.ArrowInvalid,
+    ) as error:
         raise DataError(f"the bundled data set {name!r} cannot be read: {error}", _remedy(name)) from None
     return Dataset(table)
 

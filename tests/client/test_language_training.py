@@ -1,5 +1,7 @@
 """Training language models: packed or not it is the same, under privacy each example is clipped alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from sealora.client.private_trainer import PrivateTrainer
 from sealora.client.self_test import check_training, synthetic_examples
 from sealora.client.torch_trainer import TorchTrainer
+from sealora.models import causal, token_scores
 from sealora.models.base import base_hash, load_base
 from sealora.models.lora import initial_adapter
 from sealora.models.settings import LoraSettings, ModelSettings, TaskSettings, TrainingSettings
@@ -49,6 +52,22 @@ def test_packing_and_microbatches_change_nothing_but_the_time(tiny_chat_model):
     for name, tensor in packed.tensors.items():
         np.testing.assert_allclose(tensor, apart.tensors[name], atol=1e-6)
         np.testing.assert_allclose(tensor, pieces.tensors[name], atol=1e-6)
+
+
+def test_a_model_that_mixes_packed_rows_is_refused(tiny_chat_model, monkeypatch):
+    """As one that takes no heed of positions would: here they are not told to it."""
+    whole = token_scores.packed
+
+    def blind(*arguments):
+        batch = whole(*arguments)
+        return replace(batch, inputs={"input_ids": batch.inputs["input_ids"]})
+
+    monkeypatch.setattr(causal, "packed", blind)
+    with pytest.raises(
+        ModelError, match=r"packed texts see each other in this model\. Write packing = false"
+    ):
+        trainer(tiny_chat_model)
+    trainer(tiny_chat_model, task(packing=False))
 
 
 def test_the_objective_is_the_mean_over_tokens(tiny_chat_model):

@@ -15,7 +15,7 @@ NAMES = [path.parent.name for path in PLANS]
 
 
 def test_there_are_examples() -> None:
-    assert {"sentiment", "newswire", "chinese-sentiment"} <= set(NAMES)
+    assert {"sentiment", "newswire", "chinese-sentiment", "chat", "instruct"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("path", PLANS, ids=NAMES)
@@ -45,12 +45,15 @@ def test_the_demo_is_the_sentiment_example() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PLANS, ids=NAMES)
-def test_a_shortened_run_finishes(path, shorten, tmp_path) -> None:
+def test_a_shortened_run_finishes(path, shorten, tiny_chat_model, tmp_path) -> None:
     plan = shorten(path, rows=200)
+    if plan.model.name == "bundled:smollm2":  # too large for every test: see test_smollm2.py
+        plan = plan.replace(model={"name": str(tiny_chat_model)})
     run = sealora.simulate(plan, tmp_path / "run")
-    assert all(math.isfinite(run.metrics[name]) for name in ("loss", "accuracy", "macro_f1"))
+    assert all(math.isfinite(value) for value in run.metrics.values())
     assert run.result["curve"][0]["loss"] != run.result["curve"][1]["loss"]
-    assert len(run.result["sites"]) == plan.simulation.sites
+    natural = plan.simulation.partition == "natural"
+    assert natural or len(run.result["sites"]) == plan.simulation.sites
     kept = sum(site["cleaning"]["rows_kept"] for site in run.result["sites"].values())
     assert 150 < kept <= 200
     assert (run.adapter_path / "adapter_model.safetensors").is_file()
