@@ -1,8 +1,6 @@
 """Base models: found by name, loaded once, frozen, and named by the hash of their weights."""
 
 import hashlib
-import logging
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,12 +20,12 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 
 from sealora.models.adapter import AdapterLayout
 from sealora.models.assets import bundled_model
 from sealora.models.lora import attach, layout_of
 from sealora.models.quantization import loading_options
+from sealora.models.quiet import quiet
 from sealora.models.settings import LoraSettings, ModelSettings, TaskSettings
 from sealora.models.task import Task
 from sealora.models.task_card import TRAINED_HEADS
@@ -61,7 +59,7 @@ def load_base(settings: ModelSettings, task: Task, device: str = "") -> Base:
     place = torch.device(device or choose_device(settings))
     dtype, autocast = choose_dtype(settings, place)
     quantised = loading_options(settings, place)
-    with _explained(settings), _quiet():
+    with _explained(settings), quiet():
         tokenizer = AutoTokenizer.from_pretrained(source, **_revision(settings))
         model, loaded = HEADS[task.card.head].from_pretrained(
             source,
@@ -83,7 +81,7 @@ def load_base(settings: ModelSettings, task: Task, device: str = "") -> Base:
 def describe(model: ModelSettings, lora: LoraSettings, task: TaskSettings) -> AdapterLayout:
     """The adapter's layout from the model's configuration alone: no weights are read."""
     head = task_card(task.name).head
-    with _explained(model), _quiet(), torch.device("meta"):
+    with _explained(model), quiet(), torch.device("meta"):
         config = AutoConfig.from_pretrained(locate(model), **_head_options(task), **_revision(model))
         return layout_of(attach(HEADS[head].from_config(config), lora, head))
 
@@ -220,20 +218,6 @@ def _explained(settings: ModelSettings) -> Iterator[None]:
             f"the model {settings.name!r} cannot be loaded: {_first_line(error)}",
             "Use bundled:minilm, a local folder, or a hub id (HF_HUB_OFFLINE=1 allows only cached ones).",
         ) from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """A new head is expected: silence the load report, the progress bar and third parties' warnings."""
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        transformers_logging.set_verbosity(level)
 
 
 def _first_line(error: BaseException) -> str:
