@@ -54,7 +54,8 @@ def evaluate(
 
 def _pairs(texts: list[str]) -> dict[str, str]:
     """KEY=NAME as keys and names. Raises UsageError for a key that is no column's."""
-    pairs = dict(text.split("=", 1) if "=" in text else (text, "") for text in texts)
+    parts = [text.partition("=") for text in texts]
+    pairs = {key: name for key, _, name in parts}
     known = [key for key in ColumnSettings.model_fields if key.endswith("_column")]
     for key, name in pairs.items():
         if key not in known or not name:
