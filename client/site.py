@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sealora.client.contribution import (
+    Vectors,
     clip,
     contribution,
     counted_rows,
@@ -20,6 +21,7 @@ from sealora.client.trainer import Trainer
 from sealora.client.units import units_of
 from sealora.models.adapter import Tensors, check, unpack
 from sealora.models.task import Counts, Metrics
+from sealora.plan.coding import codings
 from sealora.plan.payload import payload_layout, relative_weight, round_context
 from sealora.plan.settings import PlanSettings
 from sealora.privacy.noise import GaussianNoise
@@ -67,7 +69,7 @@ class Encoder(Protocol):
         plan: PlanSettings,
         layout: Layout,
         parts: tuple[Part, ...],
-        upload: Payload,
+        coded: Vectors,
         factors: Mapping[str, float],
         trained: Trained,
         counted_rows: int,
@@ -195,11 +197,13 @@ class Site:
         parts = strategy.parts(context)
         _require_parts(parts, upload)
         rows = counted_rows(contract.plan, [example.target for example in self.data.train])
-        factors = clip(contract.plan, parts, upload, relative_weight(contract.plan, rows))
+        maps = codings(contract.plan, parts, context)
+        coded = {name: maps[name].forward(vector) for name, vector in upload.items()}
+        factors = clip(contract.plan, parts, upload, coded, relative_weight(contract.plan, rows))
         kept = strategy.remember(upload, factors, trained, memory, context)
         self.memory.prepare(header.round, header.attempt, kept)
         rounding = rounding_key(contract.plan.seed, self.name, header.round)
-        return self.encode(contract.plan, layout, parts, upload, factors, trained, rows, metrics, rounding)
+        return self.encode(contract.plan, layout, parts, coded, factors, trained, rows, metrics, rounding)
 
     def _evaluate(self, header: Header, received: Tensors, context: Context) -> Words:
         contract = self.contract

@@ -19,6 +19,8 @@ GUIDES = [
     "docs/run-folder.md",
     "docs/strategies-interface.md",
     "docs/audit.md",
+    "docs/named-entities.md",
+    "docs/preferences.md",
 ]
 GUIDES += [
     "docs/tasks.md",
