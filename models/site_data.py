@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import datasets
 
@@ -15,9 +15,25 @@ from sealora.models.task import Example, Task
 from sealora.protocol.errors import DataError
 
 
+class Rows(Protocol):
+    """A site's rows, in memory or read when they are asked for."""
+
+    @property
+    def train(self) -> list[Example]:
+        """Rows to train on."""
+
+    @property
+    def test(self) -> list[Example]:
+        """Rows held out."""
+
+    @property
+    def report(self) -> CleaningReport:
+        """What cleaning found."""
+
+
 @dataclass(frozen=True)
 class SiteData:
-    """Training and test examples, each in the table's order. Contents stay out of the repr."""
+    """Implements Rows: examples in the table's order. Contents stay out of the repr."""
 
     train: list[Example] = field(repr=False)
     test: list[Example] = field(repr=False)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from peft import PeftModel
 
+from sealora.client.contract import Contract
 from sealora.client.memory import SiteMemory
-from sealora.client.site import Contract, Site
+from sealora.client.site import Site
 from sealora.client.torch_trainer import TorchTrainer
 from sealora.models.adapter import Adapter, Tensors
 from sealora.models.base import Base, base_hash, load_base

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sealora.client.contract import Contract
 from sealora.client.memory import SiteMemory
 from sealora.client.purse import Purse
-from sealora.client.site import Contract, SessionFactory, Site
+from sealora.client.site import SessionFactory, Site
 from sealora.models.adapter import Adapter, AdapterLayout, Array, Tensors, TensorSpec
 from sealora.models.settings import ModelSettings, TaskSettings
 from sealora.models.task import LOSS_UNITS, Counts, Example, SumSpec
