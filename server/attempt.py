@@ -75,8 +75,11 @@ class Attempt:
             del reply  # as long as the model: it must be gone when the next one comes
 
     def _requests(self, session: CoordinatorHalf) -> Mapping[str, bytes]:
-        """The open phase's messages as they travel."""
-        return {site: messages.request(message) for site, message in session.requests().items()}
+        """The open phase's messages as they travel. One that is the same for all sites is there once."""
+        given = session.requests()
+        distinct = {id(message): message for message in given.values()}
+        wrapped = {key: messages.request(message) for key, message in distinct.items()}
+        return {site: wrapped[id(message)] for site, message in given.items()}
 
     def _take(self, phase: str, session: CoordinatorHalf, site: str, reply: bytes, sent: int) -> None:
         try:

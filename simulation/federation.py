@@ -108,7 +108,9 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
     workshop = open_workshop(plan, dealt, min(simulated_workers(plan), len(names)), tell)
     plan = workshop.plan
     tell(f"Preparing the data of {len(names):,} sites")
-    identities = make_identities(names, plan.secure_aggregation, state / "heads.jsonl")
+    identities = make_identities(
+        names, plan.secure_aggregation, state / "heads.jsonl", plan.simulation.ideal_above
+    )
     ledgers = ledger_folder(plan, state)
     purses = make_purses(plan, ledgers, dealt.tables()) if plan.privacy.private else {}
     sites = {

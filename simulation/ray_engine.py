@@ -1,9 +1,10 @@
 """Starts Ray and Flower's simulation on it, lends out the grid, and stops all of it again."""
 
 import logging
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -20,8 +21,6 @@ from sealora.simulation.flower_client import app
 from sealora.simulation.flower_grid import GridDesk
 
 Resources = dict[str, Any]
-    str, int | float | str | bytes | bool | list[int] | list[float] | list[str] | list[bytes] | list[bool]
-]
 NODES_PER_ACTOR = 4
 """Flower hands each of its nodes one message every tenth of a second, so an actor needs several."""
 RETRIES = 3
@@ -44,9 +43,11 @@ def ray_engine(plan: PlanSettings) -> Iterator[GridDesk]:
             "Call ray.shutdown() before, and name a cluster by simulation.ray_address.",
         )
     try:
-        _start_ray(plan)
-        with _flower(plan, _actors(plan)) as desk:
-            yield desk
+        # Ray tells of lost workers on standard output, which is the result's.
+        with redirect_stdout(sys.stderr):
+            _start_ray(plan)
+            with _flower(plan, _actors(plan)) as desk:
+                yield desk
     finally:
         ray.shutdown()
 

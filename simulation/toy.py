@@ -180,7 +180,9 @@ def toy_federation(
     plan_hash = bytes.fromhex(contracts.sha256(contracts.canonical(contracts.contract(plan))))
     contract = Contract(plan, plan_hash, ToyMetrics(), strategy or load_strategy(plan.strategy))
     made = {f"site-{number}": number for number in range(1, sites + 1)}
-    identities = make_identities(list(made), plan.secure_aggregation, folder / "heads.jsonl")
+    identities = make_identities(
+        list(made), plan.secure_aggregation, folder / "heads.jsonl", plan.simulation.ideal_above
+    )
     return ToyFederation(
         folder=folder,
         plan=plan,
