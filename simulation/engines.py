@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 
 from sealora.plan.settings import PlanSettings
@@ -19,6 +19,9 @@ QUIET = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
 """Neither Flower nor Ray asks or reports anything anywhere. To be set before either is imported."""
+
+OpenFleet = Callable[[Federation, Faults, Callable[[str], None]], AbstractContextManager[Fleet]]
+"""Opens a fleet for a federation's sites; is told of faults, and tells what it does."""
 
 
 def require_engine(plan: PlanSettings) -> None:

@@ -11,6 +11,7 @@ from sealora.client.memory import SiteMemory
 from sealora.client.site import Site
 from sealora.models.adapter import Adapter, Tensors
 from sealora.models.base import Base
+from sealora.models.cleaning import Labels
 from sealora.models.task import Counts, Example, Task
 from sealora.plan.loader import Plan
 from sealora.plan.workers import simulated_workers
@@ -24,6 +25,7 @@ from sealora.simulation.privacy import (
     public_examples,
 )
 from sealora.simulation.site_rows import DealtRows
+from sealora.simulation.split_picture import SiteCounts, label_counts
 from sealora.simulation.trainer_pool import TrainerPool
 from sealora.simulation.workshop import Workshop, open_workshop
 from sealora.strategies.registry import load_strategy
@@ -77,6 +79,14 @@ class Federation:
     def initial(self) -> Adapter:
         """The adapter's first values."""
         return self.workshop.initial
+
+    def label_counts(self) -> SiteCounts:
+        """Rows by site and label: all usable ones or, where there are many sites, all that were dealt."""
+        if self.workshop.rows.at_once:
+            return {name: site.data.report.labels for name, site in self.sites.items()}
+        dealt, data = self.workshop.dealt, self.plan.data
+        labels = Labels(self.task, data.label_map)
+        return label_counts(dealt.table, dealt.shares, data.label_column, labels)
 
     @property
     def train_rows(self) -> list[Example]:

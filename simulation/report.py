@@ -45,6 +45,7 @@ def build_result(
         "strategy": plan.strategy.name,
         "secure_aggregation": plan.secure_aggregation.enabled,
         "guarantee": history[-1].guarantee if history else "",
+        "evaluation_guarantee": federation.sessions.guarantee if evaluated.contributors else "",
         "privacy": account(federation, run),
         "headline": federation.task.headline,
         "parameters": adapter.layout.parameters,
@@ -124,7 +125,9 @@ def _kind(result: Mapping[str, Any]) -> str:
 def _guarantee(result: Mapping[str, Any]) -> Text:
     """What the coordinator could not see; in red if that is nothing."""
     style = "" if result["secure_aggregation"] else "bold red"
-    return Text(f"Protection of single updates: {result['guarantee']}.", style=style)
+    last = result.get("evaluation_guarantee")  # results of earlier versions have none
+    other = f" In the final evaluation: {last}." if last and last != result["guarantee"] else ""
+    return Text(f"Protection of single updates: {result['guarantee']}.{other}", style=style)
 
 
 def worth_it(result: Mapping[str, Any]) -> str:

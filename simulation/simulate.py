@@ -26,7 +26,7 @@ from sealora.server.store import CheckpointStore
 from sealora.server.tensorboard import TensorBoardLog
 from sealora.simulation.account import run_id
 from sealora.simulation.compare import Comparison, compare
-from sealora.simulation.engines import open_fleet, require_engine
+from sealora.simulation.engines import OpenFleet, open_fleet, require_engine
 from sealora.simulation.faults import Faults
 from sealora.simulation.federation import Federation, assemble
 from sealora.simulation.report import build_result, save_learning_curve
@@ -48,9 +48,11 @@ def simulate(
     resume: bool = False,
     with_comparison: bool = False,
     console: Console | None = None,
+    fleet_of: OpenFleet = open_fleet,
 ) -> dict[str, Any]:
-    """Run a plan's sites and coordinator in this process and leave everything in `out`.
+    """Run a plan's sites and coordinator and leave everything in `out`.
 
+    `fleet_of` opens the fleet; by default that of the plan's engine.
     Returns the content of result.json. Raises UsageError before anything is started, RunError if a
     round cannot be completed; finished rounds are then kept and `resume` goes on after them.
     """
@@ -70,7 +72,7 @@ def simulate(
     with ExitStack() as stack:
         faults = Faults(plan.simulation, plan.seed)
         with console.status("Starting") as status:
-            fleet = stack.enter_context(open_fleet(federation, faults, lambda what: status.update(what)))
+            fleet = stack.enter_context(fleet_of(federation, faults, lambda what: status.update(what)))
         bar = stack.enter_context(ProgressBar(console, federation.task.headline))
         log, events = MetricsLog(folder.path / "metrics.jsonl"), EventLog(folder.path / "events.jsonl")
         board = TensorBoardLog(folder.path / "tensorboard")
@@ -133,10 +135,12 @@ def _coordinator(
 
 
 def _show_split(federation: Federation, folder: RunFolder, console: Console) -> None:
-    counts = {name: site.data.report.labels for name, site in federation.sites.items()}
-    labels = federation.plan.task.labels
+    labels = federation.task.settings.labels
+    counts = federation.label_counts()
     console.print(split_table(counts, labels))
     save_split_picture(folder.path / "split.png", counts, labels)
+    if not federation.workshop.rows.at_once:
+        return  # rows are cleaned when their site first works; result.json then tells
     for name, site in federation.sites.items():
         for warning in site.data.report.warnings:
             console.print(f"[yellow]{escape(name)}[/]: {escape(warning)}")
