@@ -30,6 +30,10 @@ class Rows(Protocol):
     def report(self) -> CleaningReport:
         """What cleaning found."""
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many rows there are to train on, and how many held out."""
+
 
 @dataclass(frozen=True)
 class SiteData:
@@ -38,6 +42,11 @@ class SiteData:
     train: list[Example] = field(repr=False)
     test: list[Example] = field(repr=False)
     report: CleaningReport
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """See Rows."""
+        return len(self.train), len(self.test)
 
 
 def prepare(

@@ -209,8 +209,8 @@ def _site(federation: Federation, name: str, evaluated: bool) -> dict[str, Any]:
     site = federation.sites[name]
     sums = {part: counts.astype(float) for part, counts in site.metrics.items()}
     return {
-        "train_rows": len(site.data.train),
-        "test_rows": len(site.data.test),
+        "train_rows": site.data.sizes[0],
+        "test_rows": site.data.sizes[1],
         "metrics": federation.task.metrics(sums) if evaluated and sums else None,
         "cleaning": site.data.report.to_dict(),
     }

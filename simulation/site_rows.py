@@ -89,6 +89,7 @@ class LazyRows:
         self._rows = rows
         self._site = site
         self._report: CleaningReport | None = None
+        self._sizes = (0, 0)
 
     @property
     def train(self) -> list[Example]:
@@ -105,7 +106,14 @@ class LazyRows:
         """See Rows. Raises DataError if they cannot be used."""
         return self._report or self._get().report
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """See Rows. Raises DataError if they cannot be used."""
+        if self._report is None:
+            self._get()
+        return self._sizes
+
     def _get(self) -> SiteData:
         data = self._rows.get(self._site)
-        self._report = data.report
+        self._report, self._sizes = data.report, data.sizes
         return data
