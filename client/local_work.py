@@ -25,16 +25,35 @@ from sealora.client.units import units_of
 from sealora.models.adapter import Tensors
 from sealora.models.task import Counts
 from sealora.plan.payload import payload_layout, relative_weight, round_context
+from sealora.plan.settings import PlanSettings
 from sealora.privacy.noise import GaussianNoise
 from sealora.protocol.codec import Layout, Words
 from sealora.protocol.errors import ProtocolError, RunError
 from sealora.protocol.keystream import Keystream, derive_key
 from sealora.protocol.messages import Header, Work
-from sealora.strategies.strategy import Context, Memory, Part, Payload, Start
+from sealora.strategies.strategy import Context, Memory, Part, Payload, Start, Trained
 
 if TYPE_CHECKING:  # they load scipy and data frames, which take seconds
     from sealora.models.site_data import Rows
     from sealora.privacy.schedule import Schedule
+
+
+class Encoder(Protocol):
+    """Turns a trained adapter's upload into words: `contribution`, unless the site is malicious."""
+
+    def __call__(
+        self,
+        plan: PlanSettings,
+        layout: Layout,
+        parts: tuple[Part, ...],
+        upload: Payload,
+        factors: Mapping[str, float],
+        trained: Trained,
+        counted_rows: int,
+        metrics: Mapping[str, Counts],
+        rounding: Keystream,
+    ) -> Words:
+        """See `contribution`."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +93,8 @@ class LocalWork:
     trainer: Trainer
     first: Tensors = field(repr=False)
     data: "Rows"
-    schedule: "Schedule | None"
+    schedule: "Schedule | None" = None
+    encode: Encoder = contribution
 
     def work(self, assignment: Assignment) -> Outcome:
         """See Worker."""
@@ -88,7 +108,7 @@ class LocalWork:
             raise ProtocolError("wrong_dimension", "the header's dimensions are not the plan's")
         context = self._context(header)
         start = self.contract.strategy.local(assignment.received, self.first, assignment.memory, context)
-        self.trainer.layout.check(start.tensors)
+        context.own.check(start.tensors)
         return start
 
     def finish(self, assignment: Assignment, start: Start) -> Outcome:
@@ -113,13 +133,19 @@ class LocalWork:
         factors = clip(contract.plan, parts, upload, relative_weight(contract.plan, rows))
         kept = strategy.remember(upload, factors, trained, memory, context)
         layout, rounding = self._layout(header), self._rounding(header)
-        words = contribution(contract.plan, layout, parts, upload, factors, trained, rows, metrics, rounding)
+        words = self.encode(contract.plan, layout, parts, upload, factors, trained, rows, metrics, rounding)
         return Outcome(words, kept, self._own(metrics))
 
     def _context(self, header: Header) -> Context:
         contract = self.contract
         return round_context(
-            contract.plan, contract.strategy, self.trainer.layout, header.round, len(header.cohort)
+            contract.plan,
+            contract.strategy,
+            self.trainer.layout,
+            header.round,
+            len(header.cohort),
+            header.cohort,
+            self.site,
         )
 
     def _layout(self, header: Header) -> Layout:

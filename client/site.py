@@ -1,11 +1,12 @@
 """A site: answers a coordinator's requests with its own data, model and memory."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from sealora.client.contract import Contract
-from sealora.client.local_work import Assignment, LocalWork, Worker
+from sealora.client.contribution import contribution
+from sealora.client.local_work import Assignment, Encoder, LocalWork, Worker
 from sealora.client.memory import SiteMemory
 from sealora.client.trainer import Trainer
 from sealora.models.adapter import Tensors, check, unpack
@@ -22,6 +23,7 @@ from sealora.protocol.errors import (
     RefusedError,
     SealoraError,
 )
+from sealora.protocol.groups import check_group
 from sealora.protocol.messages import Header, Open, Reason, Refusal
 from sealora.protocol.secure_site import Aborted
 from sealora.protocol.session import SiteHalf
@@ -56,6 +58,7 @@ class Site:
     new_session: SessionFactory
     purse: "Purse | None" = None
     """Pays for every training; None in a plan without a privacy guarantee."""
+    encode: Encoder = contribution
     worker: Worker | None = None
     """Does the work elsewhere: in a simulation, where all machines are trusted; None does it here."""
     policy: Gatekeeper | None = None
@@ -91,6 +94,7 @@ class Site:
         header = Header.parse(opening.header)
         self._check(header, opening)
         session = self.new_session(opening)
+        self._check_group(header, session.members)
         self._last = (header.round, header.attempt)
         self.memory.commit(header.last_contribution(self.name), header.completed[0])
         context = self._context(header)
@@ -103,7 +107,13 @@ class Site:
     def _context(self, header: Header) -> Context:
         contract = self.contract
         return round_context(
-            contract.plan, contract.strategy, self.trainer.layout, header.round, len(header.cohort)
+            contract.plan,
+            contract.strategy,
+            self.trainer.layout,
+            header.round,
+            len(header.cohort),
+            header.cohort,
+            self.name,
         )
 
     def _check(self, header: Header, opening: Open) -> None:
@@ -121,6 +131,15 @@ class Site:
             )
         if self.policy is not None:
             self.policy.require(self.contract.plan, self.contract.plan_hash, header)
+
+    def _check_group(self, header: Header, members: Collection[str]) -> None:
+        """The cohort lies in this site's fixed group, if there are groups and a roster to know them by.
+
+        Otherwise a coordinator could form groups as it likes and learn from the differences of their sums.
+        """
+        contract, count = self.contract, self.contract.strategy.groups
+        if count and members:
+            check_group(header.cohort, contract.plan.seed, members, count, self.name)
 
     def _work(self, header: Header, received: Tensors) -> Words:
         """Find out what makes the work impossible, pay for it, and only then have it done."""
@@ -140,7 +159,7 @@ class Site:
 
     def _local_work(self) -> LocalWork:
         schedule = self.purse.schedule if self.purse is not None else None
-        return LocalWork(self.name, self.contract, self.trainer, self.first, self.data, schedule)
+        return LocalWork(self.name, self.contract, self.trainer, self.first, self.data, schedule, self.encode)
 
 
 def _reason(error: SealoraError) -> Reason:

@@ -5,15 +5,15 @@ together as long as their rows fit into one microbatch, and a larger group by it
 two microbatches' gradients, however large a group is.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
 
 from sealora.client.per_example import PerExampleGradients, clipped_sum
-from sealora.client.units import Unit, together
 from sealora.models.task import Example
 
+Unit = Sequence[Example]
 Gradients = dict[str, torch.Tensor]
 Losses = Callable[[Sequence[Example]], torch.Tensor]
 """Gives each example's loss with its graph."""
@@ -41,6 +41,20 @@ def clipped_unit_sum(
                 _add(sums, found, [rows[number][0] for number in numbers], len(chosen))
             total += clipped_sum(sums, parameters, clipping_norm)
     return total
+
+
+def together(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
+    """All units once, in lists that hold at most `most` rows, or one unit; large units first."""
+    chosen: list[int] = []
+    rows = 0
+    for unit in sorted(range(len(sizes)), key=lambda unit: -sizes[unit]):
+        if chosen and rows + sizes[unit] > most:
+            yield chosen
+            chosen, rows = [], 0
+        chosen.append(unit)
+        rows += sizes[unit]
+    if chosen:
+        yield chosen
 
 
 def _add(sums: Gradients, gradients: Mapping[str, torch.Tensor], places: Sequence[int], units: int) -> None:

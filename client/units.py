@@ -1,11 +1,9 @@
-"""Units of privacy: which rows belong together, and which units go through the model together."""
+"""Units of privacy: which rows belong together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from sealora.models.task import Example
 from sealora.protocol.errors import DataError
-
-Unit = Sequence[Example]
 
 
 def units_of(examples: Sequence[Example], unit: str) -> list[list[int]]:
@@ -21,17 +19,3 @@ def units_of(examples: Sequence[Example], unit: str) -> list[list[int]]:
             raise DataError("the plan protects groups, but no group is known.", "Set data.group_column.")
         groups.setdefault(example.group, []).append(row)
     return list(groups.values())
-
-
-def together(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
-    """All units once, in lists that hold at most `most` rows, or one unit; large units first."""
-    chosen: list[int] = []
-    rows = 0
-    for unit in sorted(range(len(sizes)), key=lambda unit: -sizes[unit]):
-        if chosen and rows + sizes[unit] > most:
-            yield chosen
-            chosen, rows = [], 0
-        chosen.append(unit)
-        rows += sizes[unit]
-    if chosen:
-        yield chosen

@@ -30,6 +30,7 @@ from sealora.models.site_data import SiteData, prepare
 from sealora.models.table import draw_rows, read_table
 from sealora.models.task import Task, load_task
 from sealora.plan.loader import Plan
+from sealora.plan.payload import trained_layouts
 from sealora.plan.privacy_forecast import plan_schedule
 from sealora.protocol.keys import IdentityKey
 from sealora.protocol.plain import PlainSiteHalf
@@ -53,7 +54,7 @@ def open_site(folder: SiteFolder, plan: Plan, identity: IdentityKey, attempts: A
     _require_allowed(book, plan, base)
     trainer = _trainer(plan, task, base)
     where = data_settings(plan, settings, folder.path)
-    table = draw_rows(read_table(where), where.rows, plan.seed)
+    table = draw_rows(read_table(where, task.card.columns(where)), where.rows, plan.seed)
     return Site(
         name=folder.name,
         contract=Contract(plan, bytes.fromhex(plan.hash), task, load_strategy(plan.strategy)),
@@ -101,8 +102,9 @@ def _trainer(plan: Plan, task: Task, base: Base) -> Trainer:
     if not plan.privacy.private:
         return trainer
     synthetic = synthetic_examples(task, len(base.tokenizer))
+    layouts = trained_layouts(plan, load_strategy(plan.strategy), trainer.layout)
     return PrivateTrainer(
-        trainer, plan.privacy, plan_schedule(plan), plan.training.microbatch_size, synthetic
+        trainer, plan.privacy, plan_schedule(plan), plan.training.microbatch_size, synthetic, layouts
     )
 
 

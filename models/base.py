@@ -14,7 +14,10 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -25,10 +28,17 @@ from sealora.models.adapter import AdapterLayout
 from sealora.models.assets import bundled_model
 from sealora.models.lora import attach, layout_of
 from sealora.models.settings import LoraSettings, ModelSettings, TaskSettings
-from sealora.models.task import Task, load_task
+from sealora.models.task import Task
+from sealora.models.task_card import TRAINED_HEADS
+from sealora.models.task_registry import task_card
 from sealora.protocol.errors import ModelError
 
-HEADS: dict[str, Any] = {"sequence_classification": AutoModelForSequenceClassification}
+HEADS: dict[str, Any] = {
+    "sequence_classification": AutoModelForSequenceClassification,
+    "token_classification": AutoModelForTokenClassification,
+    "causal_lm": AutoModelForCausalLM,
+    "masked_lm": AutoModelForMaskedLM,
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,8 @@ class Base:
     device: torch.device
     autocast: torch.dtype | None
     """Number format of matrix products where it differs from the weights'."""
+    trained_head: bool = True
+    """Whether the head is new and belongs to the adapter; otherwise it is part of the frozen model."""
 
 
 def load_base(settings: ModelSettings, task: Task, device: str = "") -> Base:
@@ -49,26 +61,26 @@ def load_base(settings: ModelSettings, task: Task, device: str = "") -> Base:
     dtype, autocast = choose_dtype(settings, place)
     with _explained(settings), _quiet():
         tokenizer = AutoTokenizer.from_pretrained(source, **_revision(settings))
-        model, loaded = HEADS[task.head].from_pretrained(
+        model, loaded = HEADS[task.card.head].from_pretrained(
             source,
             dtype=dtype,
             output_loading_info=True,
             **_head_options(task.settings),
             **_revision(settings),
         )
-    _require_whole(settings.name, model, loaded["missing_keys"])
+    _require_whole(settings.name, model, task.card.head, loaded["missing_keys"])
     _require_fit(settings.name, model, tokenizer, task.settings.max_length)
     _adopt_padding(model, tokenizer)
     model.requires_grad_(False)
-    return Base(model.to(place).eval(), tokenizer, place, autocast)
+    return Base(model.to(place).eval(), tokenizer, place, autocast, task.card.head in TRAINED_HEADS)
 
 
 def describe(model: ModelSettings, lora: LoraSettings, task: TaskSettings) -> AdapterLayout:
     """The adapter's layout from the model's configuration alone: no weights are read."""
-    loaded = load_task(task)
+    head = task_card(task.name).head
     with _explained(model), _quiet(), torch.device("meta"):
         config = AutoConfig.from_pretrained(locate(model), **_head_options(task), **_revision(model))
-        return layout_of(attach(HEADS[loaded.head].from_config(config), lora, loaded.head))
+        return layout_of(attach(HEADS[head].from_config(config), lora, head))
 
 
 def locate(settings: ModelSettings) -> str:
@@ -108,10 +120,10 @@ def choose_dtype(settings: ModelSettings, device: torch.device) -> tuple[torch.d
 def base_hash(base: Base) -> str:
     """Hex SHA-256 over the frozen weights (sorted names, shapes, float32 values) and the tokenizer.
 
-    The task head is left out: it is trained, and part of the adapter.
+    A head that is trained is left out: it is part of the adapter.
     """
     digest = hashlib.sha256()
-    body = base.model.base_model
+    body = base.model.base_model if base.trained_head else base.model
     for name, tensor in sorted(body.state_dict().items()):
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(memoryview(tensor.detach().float().cpu().contiguous().numpy()).cast("B"))
@@ -120,9 +132,10 @@ def base_hash(base: Base) -> str:
     return digest.hexdigest()
 
 
-def _require_whole(name: str, model: PreTrainedModel, missing: Iterable[str]) -> None:
-    """Transformers draws weights that it does not find at random; only the task head may be so new."""
-    lost = sorted(key for key in missing if key.startswith(f"{model.base_model_prefix}."))
+def _require_whole(name: str, model: PreTrainedModel, head: str, missing: Iterable[str]) -> None:
+    """Transformers draws weights that it does not find at random; only a head that is trained may be new."""
+    prefix = f"{model.base_model_prefix}." if head in TRAINED_HEADS else ""
+    lost = sorted(key for key in missing if key.startswith(prefix))
     if lost:
         raise ModelError(
             f"the model {name!r} lacks weights of its base: {', '.join(lost[:3])}{', …' if lost[3:] else ''}",
@@ -171,10 +184,13 @@ def _from_modelscope(identifier: str, revision: str) -> str:
 
 
 def _head_options(task: TaskSettings) -> dict[str, Any]:
+    names = task_card(task.name).outputs(task)
+    if not names:
+        return {}
     return {
-        "num_labels": len(task.labels),
-        "id2label": dict(enumerate(task.labels)),
-        "label2id": {label: index for index, label in enumerate(task.labels)},
+        "num_labels": len(names),
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
     }
 
 

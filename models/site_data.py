@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import datasets
@@ -66,9 +66,7 @@ def prepare(
         raise DataError(message, "A site needs one row to train on and one to test on: give it more rows.")
     held_out = held_out_rows([row.label for row in rows], settings.test_fraction, seed, site)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(row.group for row in rows))}
-    examples = [
-        Example(row.tokens, row.target, group=numbers[row.group] if row.group else None) for row in rows
-    ]
+    examples = [replace(row.example, group=numbers[row.group]) if row.group else row.example for row in rows]
     train = [example for position, example in enumerate(examples) if position not in held_out]
     test = [example for position, example in enumerate(examples) if position in held_out]
     return SiteData(train, test, report)

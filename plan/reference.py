@@ -76,7 +76,7 @@ def key_facts(key: str, info: FieldInfo) -> tuple[str, str, str, str, str]:
     default = (
         "required" if info.is_required() else f"`{_default(info.get_default(call_default_factory=True))}`"
     )
-    return f"`{key}`", _type(info.annotation), default, _range(info), str(info.description)
+    return f"`{key}`", _type(info.annotation), default, _range(info), " ".join(str(info.description).split())
 
 
 def table_row(*cells: str) -> str:

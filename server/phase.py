@@ -26,7 +26,8 @@ class Waiting:
 class Phase:
     """Ends when all have answered, when those left have gone for good, or at the deadline.
 
-    Lives on the event loop. `ended` is told whose replies are awaited no more.
+    Only the sites of `peers` are asked. Lives on the event loop. `ended` is told whose replies are awaited
+    no more.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Phase:
         ended: Callable[[Iterable[str]], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._peers = {site: peers[site] for site in requests}
+        self._peers = dict(peers)
         self._waiting = waiting
         self._answers = answers
         self._ended = ended

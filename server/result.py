@@ -9,6 +9,7 @@ from sealora.plan.loader import Plan
 from sealora.server.events import Evaluated
 from sealora.server.metrics_log import finite
 from sealora.server.recorder import Recorder
+from sealora.strategies.registry import strategy_class
 
 FORMAT = 1
 
@@ -34,6 +35,8 @@ def build_result(
         "adapter_sha256": adapter.sha256(),
         "seed": plan.seed,
         "strategy": plan.strategy.name,
+        "discloses": strategy_class(plan.strategy.name).card.discloses,
+        "figures": [record.figures for record in history],
         "secure_aggregation": plan.secure_aggregation.enabled,
         "guarantee": history[-1].guarantee if history else "",
         "headline": headline,

@@ -51,8 +51,12 @@ class Switchboard:
         return self._peers[site]
 
     def open(self, requests: Mapping[str, bytes], waiting: Waiting, answers: Answers) -> Phase:
-        """Ask sites; their answers go to the queue, then None. One phase is open at a time."""
-        peers = {site: self.peer(site) for site in requests}
+        """Ask sites; their answers go to the queue, then None. One phase is open at a time.
+
+        Who was revoked since the attempt began is asked for nothing more, as if it had gone.
+        """
+        members = self._sites()
+        peers = {site: self.peer(site) for site in requests if site in members}
         phase = self._phase = Phase(requests, peers, waiting, answers, self._ended)
         phase.check()
         return phase

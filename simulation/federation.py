@@ -11,12 +11,13 @@ from sealora.client.memory import SiteMemory
 from sealora.client.site import Site
 from sealora.models.adapter import Adapter, Tensors
 from sealora.models.base import Base
-from sealora.models.cleaning import Labels
 from sealora.models.task import Counts, Example, Task
 from sealora.plan.loader import Plan
+from sealora.plan.payload import require_known
 from sealora.plan.workers import simulated_workers
 from sealora.protocol.errors import PlanError
 from sealora.server.sessions import Sessions
+from sealora.simulation.attackers import turned
 from sealora.simulation.groups import shared_by
 from sealora.simulation.identities import make_identities
 from sealora.simulation.privacy import (
@@ -25,7 +26,7 @@ from sealora.simulation.privacy import (
     public_examples,
 )
 from sealora.simulation.site_rows import DealtRows
-from sealora.simulation.split_picture import SiteCounts, label_counts
+from sealora.simulation.split_picture import SiteCounts
 from sealora.simulation.trainer_pool import TrainerPool
 from sealora.simulation.workshop import Workshop, open_workshop
 from sealora.strategies.registry import load_strategy
@@ -81,12 +82,11 @@ class Federation:
         return self.workshop.initial
 
     def label_counts(self) -> SiteCounts:
-        """Rows by site and label: all usable ones or, where there are many sites, all that were dealt."""
-        if self.workshop.rows.at_once:
-            return {name: site.data.report.labels for name, site in self.sites.items()}
-        dealt, data = self.workshop.dealt, self.plan.data
-        labels = Labels(self.task, data.label_map)
-        return label_counts(dealt.table, dealt.shares, data.label_column, labels)
+        """Usable rows by site and label or, where there are many sites, all that were dealt."""
+        if not self.workshop.rows.at_once:
+            return {name: {"rows": len(rows)} for name, rows in self.workshop.dealt.shares.items()}
+        reports = {name: site.data.report for name, site in self.sites.items()}
+        return {name: report.labels or {"rows": report.rows_kept} for name, report in reports.items()}
 
     @property
     def train_rows(self) -> list[Example]:
@@ -115,6 +115,7 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
             f"cohort.size is {plan.cohort.size}, but only {len(names)} sites are simulated.",
             "Raise simulation.sites, or lower cohort.size.",
         )
+    require_known(plan, names)
     workshop = open_workshop(plan, dealt, min(simulated_workers(plan), len(names)), tell)
     plan = workshop.plan
     tell(f"Preparing the data of {len(names):,} sites")
@@ -136,6 +137,8 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
         )
         for name in names
     }
+    for name, attacker in workshop.attackers.items():
+        sites[name] = turned(sites[name], attacker)
     column = plan.data.group_column
     return Federation(
         workshop=workshop,

@@ -10,7 +10,7 @@ It exists in simulations only, and is named wherever a guarantee is reported.
 import hashlib
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import BinaryIO
 
 import numpy as np
@@ -62,12 +62,18 @@ class TrustedParty:
 class IdealSiteHalf:
     """Implements `session.SiteHalf`: gives its words to the trusted party and follows the phases."""
 
-    def __init__(self, opening: Open, site: str, party: TrustedParty) -> None:
+    def __init__(self, opening: Open, site: str, party: TrustedParty, members: Collection[str] = ()) -> None:
         """Raises ProtocolError if the opening is of another attempt than the party."""
         if hashlib.sha256(opening.header).digest() != party.name:
             raise ProtocolError("stale", "the opening is of another attempt")
         self._site = site
         self._party = party
+        self._members = members
+
+    @property
+    def members(self) -> Collection[str]:
+        """Names on the roster, which every simulated site has signed."""
+        return self._members
 
     def start(self, words: Words, ledger: Head = NO_RECORDS) -> bytes:
         """Hand the words over; the ledger's head stays here."""

@@ -50,7 +50,7 @@ def partition(
         parts = _dirichlet(table, settings, label_column, seed)
     else:
         parts = _shuffled(len(table), settings, seed)
-    return dict(zip(_numbered(len(parts)), map(sorted, parts), strict=True))
+    return dict(zip(settings.numbered, map(sorted, parts), strict=True))
 
 
 def _shuffled(rows: int, settings: SimulationSettings, seed: int) -> list[list[int]]:
@@ -139,11 +139,6 @@ def _partitioners() -> ModuleType:
     except ImportError:
         message = "dealing rows to simulated sites needs flwr-datasets, which is not installed."
         raise UsageError(message, 'Install it with: pip install "sealora[simulation]"') from None
-
-
-def _numbered(sites: int) -> list[str]:
-    width = max(2, len(str(sites)))
-    return [f"site-{number:0{width}d}" for number in range(1, sites + 1)]
 
 
 def _readable(values: Sequence[str]) -> list[str]:

@@ -43,9 +43,12 @@ def build_result(
         "adapter_sha256": adapter.sha256(),
         "seed": plan.seed,
         "strategy": plan.strategy.name,
+        "discloses": federation.contract.strategy.card.discloses,
+        "figures": [record.figures for record in history],
         "secure_aggregation": plan.secure_aggregation.enabled,
         "guarantee": history[-1].guarantee if history else "",
         "evaluation_guarantee": federation.sessions.guarantee if evaluated.contributors else "",
+        "attackers": plan.simulation.attackers,
         "privacy": account(federation, run),
         "headline": federation.task.headline,
         "parameters": adapter.layout.parameters,
@@ -90,6 +93,7 @@ def final_table(result: Mapping[str, Any]) -> Group:
         figures = [metrics.get(key) for key in (headline, "macro_f1", "auroc", "loss")]
         table.add_row(Text(name), *("–" if value is None else f"{value:.3f}" for value in figures))
     lines: list[RenderableType] = [table, _guarantee(result)]
+    lines += [Text(line) for line in _products(result)]
     lines += [Text(line) for line in _privacy(result)]
     if verdict := worth_it(result):
         return Group(*lines, Text(verdict, style="bold"))
@@ -114,6 +118,13 @@ def _privacy(result: Mapping[str, Any]) -> list[str]:
     if privacy["metrics"] == "noised" and all(value is None for value in result["metrics"].values()):
         lines.append("The budgets do not pay for those of the final model.")
     return [*lines, *filter(None, [result.get("stopped")])]
+
+
+def _products(result: Mapping[str, Any]) -> list[str]:
+    """What is disclosed beside sums of the adapters, and how well it was recovered from sketches."""
+    errors = [figures["sketch_error"] for figures in result.get("figures", []) if "sketch_error" in figures]
+    told = [f"Error of the mean product, estimated: at most {max(errors):.2%} in a round."] if errors else []
+    return [line for line in (result.get("discloses", ""), *told) if line]  # earlier results have none
 
 
 def _kind(result: Mapping[str, Any]) -> str:

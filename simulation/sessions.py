@@ -1,13 +1,13 @@
 """The secure sessions of a simulation: real ones, and ideal ones for cohorts that are too large for keys.
 
 What sites hold of an attempt, and in a large federation their attempt logs too, is let go when the next
-attempt opens: memory then grows with the cohort, not with all the sites that have ever taken part.
+round opens: memory then grows with the cohort, not with all the sites that have ever taken part.
 """
 
 import hashlib
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
@@ -42,6 +42,7 @@ class SimulatedSessions:
         self._settings = settings
         self._limit = limit
         self._party: TrustedParty | None = None
+        self._groups: dict[int, SimulatedSessions] = {}
 
     def interrupted(self, subject: Subject) -> bytes | None:
         """Keys are made anew with each process, so no session goes on."""
@@ -49,13 +50,30 @@ class SimulatedSessions:
 
     @property
     def guarantee(self) -> str:
-        """See Sessions: of the last session."""
-        if self._party is None:
+        """See Sessions: of the last session, and of groups if one of them had an ideal one."""
+        if not self._ideal:
             return self._real.guarantee
+        within = f", within each of {len(self._groups)} groups" if self._groups else ""
         return (
-            f"an ideal functionality in place of secure aggregation, as cohorts of more than {self._limit:,} "
-            "sites are simulated without keys"
+            f"an ideal functionality in place of secure aggregation{within}, as cohorts of more than "
+            f"{self._limit:,} sites are simulated without keys"
         )
+
+    @property
+    def _ideal(self) -> bool:
+        return self._party is not None or any(group._ideal for group in self._groups.values())
+
+    def members(self, sites: Sequence[str]) -> Sequence[str]:
+        """See Sessions."""
+        return self._real.members(sites)
+
+    def of_group(self, number: int) -> "SimulatedSessions":
+        """See Sessions."""
+        if number and number not in self._groups:
+            self._groups[number] = SimulatedSessions(
+                self._real.of_group(number), self._roster, self._settings, self._limit
+            )
+        return self._groups[number] if number else self
 
     def propose(self, header: Header) -> Header:
         """See SecureSessions, whose thresholds an ideal session has too."""
@@ -71,17 +89,19 @@ class SimulatedSessions:
         """By the coordinator's identity key."""
         return self._real.sign(header)
 
-    def open(self, header: bytes) -> CoordinatorHalf:
+    def open(self, header: bytes, apart: bool = False) -> CoordinatorHalf:
         """See Sessions."""
-        if len(Header.parse(header).cohort) <= self._limit:
+        if apart or len(Header.parse(header).cohort) <= self._limit:
             self._party = None
-            return self._real.open(header)
+            return self._real.open(header, apart)
         self._party = TrustedParty(header)
         return IdealCoordinatorHalf(header, self._party)
 
     def party_of(self, about: bytes) -> TrustedParty | None:
         """The party of the attempt whose header has this digest; None if that has real keys."""
-        return self._party if self._party is not None and self._party.name == about else None
+        if self._party is not None and self._party.name == about:
+            return self._party
+        return next(filter(None, (group.party_of(about) for group in self._groups.values())), None)
 
 
 @dataclass(frozen=True)
@@ -91,6 +111,12 @@ class SiteSession:
     sessions: "SiteSessions"
     site: str
     about: bytes
+    """Digest of the attempt's header, which is long where the cohort is large."""
+
+    @property
+    def members(self) -> Collection[str]:
+        """See SiteHalf."""
+        return self.sessions.half(self).members
 
     def start(self, words: Words, ledger: Head = NO_RECORDS) -> bytes:
         """See SiteHalf."""
@@ -102,7 +128,7 @@ class SiteSession:
 
 
 class SiteSessions:
-    """All sites' halves of the attempt that is open."""
+    """All sites' halves of the attempts of the round that is open; groups have several at a time."""
 
     def __init__(
         self, members: Mapping[str, Membership], party_of: Callable[[bytes], TrustedParty | None]
@@ -110,8 +136,8 @@ class SiteSessions:
         """`party_of` gives the party that stands for keys in the attempt with this header, if one does."""
         self._members = members
         self._party_of = party_of
-        self._about = b""  # digest of the open attempt's header, which is long where the cohort is
-        self._halves: dict[str, SiteHalf] = {}
+        self._round = (b"", 0, 0)
+        self._halves: dict[str, tuple[bytes, SiteHalf]] = {}
         self._lock = threading.Lock()
         self._logs: dict[str, AttemptLog] = {}
         self._waiting: Path | None = None
@@ -120,35 +146,36 @@ class SiteSessions:
             finalize(self, shutil.rmtree, self._waiting, ignore_errors=True)
 
     def factory(self, site: str) -> SessionFactory:
-        """Makes a site's half of an attempt; the halves of the attempt before are then gone."""
+        """Makes a site's half of an attempt; the halves of the round before are then gone."""
 
         def open_session(opening: Open) -> SiteHalf:
             session = SiteSession(self, site, hashlib.sha256(opening.header).digest())
-            self._turn_to(session.about)
+            self._turn_to(Header.parse(opening.header))
             party = self._party_of(session.about)
-            half = (
+            half: SiteHalf = (
                 SecureSiteHalf(opening, self._members[site], self._log(site))
                 if party is None
-                else IdealSiteHalf(opening, site, party)
+                else IdealSiteHalf(opening, site, party, self._members.keys())
             )
             with self._lock:
-                if self._about == session.about:
-                    self._halves[site] = half
+                self._halves[site] = (session.about, half)
             return session
 
         return open_session
 
     def half(self, session: SiteSession) -> SiteHalf:
-        """Raises ProtocolError("out_of_order") once another attempt is open."""
+        """Raises ProtocolError("out_of_order") once another round, or attempt of this site, is open."""
         with self._lock:
-            if session.about != self._about or session.site not in self._halves:
+            about, half = self._halves.get(session.site, (b"", None))
+            if half is None or session.about != about:
                 raise ProtocolError("out_of_order", "the attempt is over")
-            return self._halves[session.site]
+            return half
 
-    def _turn_to(self, about: bytes) -> None:
+    def _turn_to(self, header: Header) -> None:
+        current = (header.run, int(header.work), header.round)
         with self._lock:
-            if about != self._about:
-                self._about = about
+            if current != self._round:
+                self._round = current
                 self._halves.clear()
                 if self._waiting is not None:
                     self._logs.clear()

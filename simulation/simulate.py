@@ -1,6 +1,7 @@
 """A whole simulated run: from a plan to a run folder."""
 
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from sealora.models import lora
-from sealora.models.cleaning import REASONS, CleaningReport
+from sealora.models.cleaning import REASONS, CleaningReport, words
 from sealora.plan.contract import resolved
 from sealora.plan.loader import Plan
 from sealora.protocol.errors import UsageError
@@ -49,12 +50,14 @@ def simulate(
     with_comparison: bool = False,
     console: Console | None = None,
     fleet_of: OpenFleet = open_fleet,
+    observers: Sequence[Observer] = (),
 ) -> dict[str, Any]:
     """Run a plan's sites and coordinator and leave everything in `out`.
 
-    `fleet_of` opens the fleet; by default that of the plan's engine.
-    Returns the content of result.json. Raises UsageError before anything is started, RunError if a
-    round cannot be completed; finished rounds are then kept and `resume` goes on after them.
+    `fleet_of` opens the fleet; by default that of the plan's engine. `observers` are told of every event,
+    beside those that write the run folder. Returns the content of result.json. Raises UsageError before
+    anything is started, RunError if a round cannot be completed; finished rounds are then kept and `resume`
+    goes on after them.
     """
     console = console or Console(quiet=True)
     if with_comparison and plan.privacy.private:
@@ -76,7 +79,7 @@ def simulate(
         bar = stack.enter_context(ProgressBar(console, federation.task.headline))
         log, events = MetricsLog(folder.path / "metrics.jsonl"), EventLog(folder.path / "events.jsonl")
         board = TensorBoardLog(folder.path / "tensorboard")
-        coordinator = _coordinator(federation, folder, fleet, (recorder, log, events, board, bar))
+        coordinator = _coordinator(federation, folder, fleet, (recorder, log, events, board, bar, *observers))
         adapter, evaluated = coordinator.run()
     lora.save(adapter, federation.model, folder.adapter)
     comparison = _compare(federation, folder, console) if with_comparison else None
@@ -97,12 +100,12 @@ def versions() -> dict[str, str]:
 def _folder(plan: Plan, out: Path, resume: bool, known: dict[str, str]) -> RunFolder:
     if resume and (out / "run.json").exists():
         folder = RunFolder.open(out)
-        _require_same(folder.plan, plan, out)
+        require_same(folder.plan, plan, out)
         return folder
     return RunFolder.create(out, plan, known)
 
 
-def _require_same(begun: Plan, plan: Plan, out: Path) -> None:
+def require_same(begun: Plan, plan: Plan, out: Path) -> None:
     """Raises UsageError unless a run goes on with its plan, the sites' too; only where it is may change."""
     sections = [name for name, value in resolved(plan).items() if _other(name, value, resolved(begun)[name])]
     if sections:
@@ -135,10 +138,11 @@ def _coordinator(
 
 
 def _show_split(federation: Federation, folder: RunFolder, console: Console) -> None:
-    labels = federation.task.settings.labels
-    counts = federation.label_counts()
+    labels, counts = federation.plan.task.labels, federation.label_counts()
     console.print(split_table(counts, labels))
     save_split_picture(folder.path / "split.png", counts, labels)
+    for name, kind in sorted(federation.plan.simulation.attackers.items()):
+        console.print(f"[red]{escape(name)}[/] is malicious: {kind}")
     if not federation.workshop.rows.at_once:
         return  # rows are cleaned when their site first works; result.json then tells
     for name, site in federation.sites.items():
@@ -151,8 +155,9 @@ def _show_split(federation: Federation, folder: RunFolder, console: Console) -> 
 
 def _dropped(reports: Sequence[CleaningReport]) -> str:
     """Rows of all sites that cleaning left out, by reason; empty if there are none."""
-    counts = {reason: sum(report.dropped.get(reason, 0) for report in reports) for reason in REASONS}
-    return ", ".join(f"{count} {REASONS[reason]}" for reason, count in counts.items() if count)
+    counts: Counter[str] = sum((Counter(report.dropped) for report in reports), Counter())
+    order = [*REASONS, *sorted(set(counts) - set(REASONS))]
+    return ", ".join(f"{counts[reason]} {words(reason)}" for reason in order if counts[reason])
 
 
 def _compare(federation: Federation, folder: RunFolder, console: Console) -> Comparison:

@@ -10,7 +10,7 @@ import datasets
 from sealora.models.cleaning import CleaningReport
 from sealora.models.site_data import SiteData, prepare
 from sealora.models.table import draw_rows, read_table
-from sealora.models.task import Example, Task
+from sealora.models.task import Example, Task, load_task
 from sealora.plan.loader import Plan
 from sealora.simulation.groups import deal
 from sealora.simulation.privacy import all_to_training
@@ -28,7 +28,8 @@ class DealtRows:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.table: datasets.Dataset = draw_rows(read_table(plan.data), plan.data.rows, plan.seed)
+        columns = load_task(plan.task).card.columns(plan.data)
+        self.table: datasets.Dataset = draw_rows(read_table(plan.data, columns), plan.data.rows, plan.seed)
         self.shares: Mapping[str, Sequence[int]] = deal(self.table, plan.data, plan.simulation, plan.seed)
         self._plan = plan
 

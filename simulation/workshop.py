@@ -3,7 +3,7 @@
 A simulation has one workshop, and on Ray every actor has one of its own. Equal plans make equal ones.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from peft import PeftModel
@@ -14,9 +14,11 @@ from sealora.client.torch_trainer import TorchTrainer
 from sealora.models.adapter import Adapter
 from sealora.models.base import Base, base_hash, load_base
 from sealora.models.lora import initial_adapter
+from sealora.models.site_data import Rows
 from sealora.models.task import Task, load_task
 from sealora.plan.loader import Plan
 from sealora.plan.privacy_forecast import plan_schedule
+from sealora.simulation.attackers import Attacker, make_attackers
 from sealora.simulation.privacy import private_trainers
 from sealora.simulation.site_rows import DealtRows, SiteRows
 from sealora.simulation.trainer_pool import TrainerPool
@@ -38,12 +40,22 @@ class Workshop:
     initial: Adapter
     dealt: DealtRows
     rows: SiteRows
+    attackers: Mapping[str, Attacker]
+    """Malicious sites, and what each does."""
 
     def worker(self, site: str) -> LocalWork:
         """Does the work of a site."""
         schedule = plan_schedule(self.plan) if self.plan.privacy.private else None
-        return LocalWork(
-            site, self.contract, self.trainer, self.initial.tensors, self.rows.get(site), schedule
+        data: Rows = self.rows.get(site)
+        honest = LocalWork(site, self.contract, self.trainer, self.initial.tensors, data, schedule)
+        attacker = self.attackers.get(site)
+        if attacker is None:
+            return honest
+        return replace(
+            honest,
+            data=attacker.poisoned(data),
+            trainer=attacker.training(self.trainer),
+            encode=attacker.encode,
         )
 
 
@@ -73,4 +85,5 @@ def open_workshop(
         initial=initial_adapter(trainer.layout, plan.seed),
         dealt=dealt,
         rows=SiteRows(dealt, task, base.tokenizer),
+        attackers=make_attackers(plan, list(dealt.shares), base.tokenizer),
     )

@@ -36,7 +36,8 @@ class FedAvg:
     Also the base of strategies that differ from it in one respect.
     """
 
-    sees: ClassVar[Literal["sum", "groups", "each"]] = "sum"
+    sees: Literal["sum", "groups", "each"] = "sum"
+    groups: int = 0
     options_class: ClassVar[type[Settings]] = NoOptions
     card: ClassVar[Card] = Card(
         summary="The plain weighted mean: begin with it.",
@@ -45,6 +46,11 @@ class FedAvg:
 
     def __init__(self, settings: StrategySettings) -> None:
         self._rate = settings.server_learning_rate
+
+    @property
+    def least(self) -> int:
+        """One sum is all it takes."""
+        return 1
 
     def layout(self, adapter: AdapterLayout, round_number: int) -> AdapterLayout:
         """Everything is shared that is not frozen already."""

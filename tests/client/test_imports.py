@@ -43,3 +43,15 @@ LIGHT = ["sealora.cli.site_keys", "sealora.cli.site_roster", "sealora.cli.site_l
 def test_keys_rosters_and_logs_need_no_torch():
     absent = (*HEAVY, "torch", "transformers", "peft", "datasets")
     assert not imported(LIGHT, absent) & set(absent)
+
+
+@pytest.mark.slow
+def test_the_toy_of_the_fault_tests_loads_neither_torch_nor_scipy():
+    """Their processes are started by the hundred."""
+    modules = [
+        "sealora.client.agent",
+        "sealora.client.site",
+        "sealora.server.service",
+        "sealora.simulation.toy",
+    ]
+    assert not imported(modules, HEAVY) & {"torch", "scipy", "pandas", "datasets"}

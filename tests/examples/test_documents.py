@@ -149,7 +149,7 @@ def test_the_task_of_the_guide_is_a_task(plug_in) -> None:
     task = load_task(TaskSettings(name="stars", labels=("one", "two", "three")))
     assert isinstance(task, module.Stars)
     logits = torch.eye(3)[[0, 2, 2, 1]]
-    counts = task.count(logits, task.target_tensor([0, 2, 0, 2], 0))
+    counts = task.count(logits, task.target_tensor([0, 2, 0, 2]))
     specs = {spec.name: spec for spec in task.sums()}
     assert {name: values.shape for name, values in counts.items()} == {
         name: (spec.length,) for name, spec in specs.items()

@@ -16,6 +16,7 @@ from sealora.client import enrolment
 from sealora.protocol.certificates import Credentials
 from sealora.protocol.frames import Credit, Welcome
 from sealora.server import authority
+from sealora.simulation.faults import Fault
 
 pytestmark = pytest.mark.slow
 Code = grpc.StatusCode
@@ -25,7 +26,9 @@ Code = grpc.StatusCode
 def federation(tmp_path):
     """Three sites, of which none is there yet; the coordinator listens."""
     with Federation(tmp_path / "partners", sites=3, colluders=0) as federation:
-        federation.coordinate().wait_for("listening")
+        federation.coordinate()
+        # Of three sites none can be spared: a run from which one is revoked before it begins ends at once.
+        federation.coordinator.wait_for("PhaseOpened")
         yield federation
 
 
@@ -120,6 +123,20 @@ def test_a_revoked_site_is_refused_at_once(federation):
     authority.revoke(federation.parties.federation(), "site-1")
     welcome, code, details = say(federation.port, credentials(federation), hello("site-1"))
     assert (welcome, code, details) == (None, Code.PERMISSION_DENIED, "the key of site-1 was revoked")
+    federation.agent("site-1").wait_for("listening")
+    federation.link("site-1").wait_for("disconnected", reason="the key of site-1 was revoked")
+
+
+def test_a_site_revoked_in_the_middle_of_a_round_is_asked_for_nothing_more(tmp_path, simulated):
+    with Federation(tmp_path / "partners", sites=5) as federation:
+        gate = federation.gate("site-2")
+        federation.open()
+        federation.coordinator.wait_for("SiteAnswered", site="site-1", phase="train")
+        authority.revoke(federation.parties.federation(), "site-1")
+        gate.open()
+        lost = {("site-1", 1): Fault(1), ("site-1", 2): Fault(0)}
+        assert federation.result()["sha256"] == simulated(federation.root, lost)["sha256"]
+        assert len(federation.agents["site-1"].events("asked")) == 1
 
 
 def test_an_enrolled_stranger_is_not_a_site_of_the_run(federation):

@@ -1,13 +1,14 @@
 """What simulated sites hold of an attempt goes with it, and what they must remember does not."""
 
 import gc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sealora.plan.settings import CohortSettings, RoundsSettings
 from sealora.protocol import messages
-from sealora.protocol.messages import Reason, Refusal
+from sealora.protocol.messages import Header, Reason, Refusal, Work
 from sealora.protocol.secure_site import SecureSiteHalf
 from sealora.protocol.settings import SecureAggregationSettings
 from sealora.simulation import sessions
@@ -15,6 +16,10 @@ from sealora.simulation.fleet import InProcessFleet
 from sealora.simulation.toy import toy_federation, toy_plan
 
 SECURE = SecureAggregationSettings()
+HEADER = Header(
+    plan_hash=bytes(32), run=bytes(16), round=1, attempt=1, work=Work.TRAIN, model_hash=bytes(32),
+    cohort=("a",), quorum=1, words=1, levels=1,
+)  # fmt: skip
 
 
 def toy(folder, sites=9, size=5, rounds=4):
@@ -75,7 +80,7 @@ def test_a_site_answers_nothing_about_an_attempt_that_is_over(tmp_path):
     coordinator.run()
     site = federation.sites["site-1"]
     assert not isinstance(messages.parse_reply(site.handle(caught["site-1"])), Refusal), "it answers again"
-    site._session.sessions._turn_to(b"another attempt")
+    site._session.sessions._turn_to(replace(HEADER, round=7))
     refused = messages.parse_reply(site.handle(caught["site-1"]))
     assert isinstance(refused, Refusal)
     assert (refused.reason, refused.text) == (Reason.PROTOCOL, "the attempt is over")
