@@ -36,6 +36,7 @@ class GridDesk:
         """The content of the reply. Raises RunError if there is none, or the desk was stopped."""
         node = self._idle.get()
         try:
+            self._require_running()
             [sent] = self._grid.push_messages([Message(content, node, MessageType.QUERY)])
             reply = self._await(sent)
         finally:
@@ -66,7 +67,11 @@ class GridDesk:
         raise RunError("no Flower node has registered.")
 
     def _pause(self) -> None:
-        if self._stopped.wait(POLL):
+        self._stopped.wait(POLL)
+        self._require_running()
+
+    def _require_running(self) -> None:
+        if self._stopped.is_set():
             raise RunError("the simulation was stopped.")
         if not self._alive():
             raise RunError("Flower's simulation engine has ended.", "Finished rounds are kept: resume.")
