@@ -155,7 +155,7 @@ def keys(folder: Path, sites: int) -> dict[str, float]:
         (only,) = run.rounds
         hashes[name] = run.result["adapter_sha256"]
         kept = only["contributors"]
-        counted = kept if isinstance(kept, int) else len(kept)
+        counted = len(kept)
         rows.append(
             (
                 name,

@@ -19,6 +19,7 @@ from sealora.protocol.errors import RunError, UsageError
 from sealora.simulation.engines import QUIET
 from sealora.simulation.flower_client import app
 from sealora.simulation.flower_grid import GridDesk
+from sealora.simulation.ray_processes import await_end, ray_processes
 
 Resources = dict[str, Any]
 NODES_PER_ACTOR = 4
@@ -49,7 +50,7 @@ def ray_engine(plan: PlanSettings) -> Iterator[GridDesk]:
             with _flower(plan, _actors(plan)) as desk:
                 yield desk
     finally:
-        ray.shutdown()
+        _stop_ray()
 
 
 def actor_cpus(plan: PlanSettings) -> float:
@@ -118,10 +119,12 @@ def _flower(plan: PlanSettings, actors: int) -> Iterator[GridDesk]:
         desk = GridDesk(_first(grids, engine), engine.is_alive)
         yield desk
     finally:
+        started = ray_processes()  # Flower stops Ray, too, and then they cannot be found any more
         if desk is not None:
             desk.stop()
         done.set()
         _end(engine)
+        await_end(started, WORK_SECONDS)
 
 
 def _simulate(server: ServerApp, nodes: int, resources: Resources) -> None:
@@ -149,6 +152,12 @@ def _first(grids: SimpleQueue[Grid], engine: threading.Thread) -> Grid:
 def _end(engine: threading.Thread) -> None:
     """Wait for the engine; work that is still going on in actors ends with Ray."""
     engine.join(WORK_SECONDS)
-    if engine.is_alive():
-        ray.shutdown()
-        engine.join(START_SECONDS)
+    ray.shutdown()
+    engine.join(START_SECONDS)
+
+
+def _stop_ray() -> None:
+    """Returns when all of Ray that was started here has ended. At an address only this run's actors end."""
+    started = ray_processes()
+    ray.shutdown()
+    await_end(started, WORK_SECONDS)

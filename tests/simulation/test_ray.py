@@ -48,7 +48,7 @@ def test_actors_give_the_same_adapter_although_one_is_killed(tiny, tmp_path, mar
     result, contributors = finished(tmp_path / "ray" / "run")
     for key in ("adapter_sha256", "metrics", "sites", "plan_hash", "train_loss"):
         assert result[key] == local.result[key], key
-    assert contributors == [5, 5, 5]
+    assert [len(sites) for sites in contributors] == [5, 5, 5]
     assert processes(mark) == {}, "Ray was stopped again"
 
 
