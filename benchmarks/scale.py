@@ -156,6 +156,7 @@ def keys(folder: Path, sites: int) -> dict[str, float]:
         hashes[name] = run.result["adapter_sha256"]
         kept = only["contributors"]
         counted = len(kept)
+        print(f"{name} keys: {counted} of {sites}, {run.measured.seconds:.1f} s", flush=True)
         rows.append(
             (
                 name,
