@@ -64,8 +64,8 @@ def assemble(plan: Plan) -> tuple[Plan, RunParts, PeftModel]:
     """
     task = load_task(plan.task)
     base = load_base(plan.model, task)
+    bound = plan.with_model_hash(base_hash(base))  # before the trainer adds its adapter to the base
     trainer = TorchTrainer(base, task, plan.lora, plan.training, plan.rounds.count)
-    bound = plan.with_model_hash(base_hash(base))
     measure: Callable[[Tensors], Mapping[str, Counts]] | None = None
     if plan.privacy.private and plan.privacy.metrics == "public":
         examples = public_examples(plan, task, base)

@@ -3,7 +3,7 @@
     python benchmarks/products.py [--quick]
 
 One square module, whose sites' factors are drawn at the size of an adapter after a round. Every site encodes
-its product, the codec rounds it to 16 bits over ±0.1, and the coordinator decodes the sum: with sketches as
+its product, the codec rounds it to 16 bits over ±0.05, and the coordinator decodes the sum: with sketches as
 wide as they are by default, with sketches of exactly the rank, which on paper is enough, and with the product
 itself. Errors are those of the mean product (Frobenius norm), in units of step·√(out·in·n) / Σ w with weights
 of 1: the bound that the manual states is 2. Milliseconds are of one thread.
@@ -23,7 +23,7 @@ from sealora.protocol.keystream import Keystream, derive_key
 from sealora.strategies.products import Exchange, usual_width
 from sealora.strategies.strategy import Context
 
-RANGE, BITS = 0.1, 16
+RANGE, BITS = 0.05, 16
 DRAWS, QUICK_DRAWS = 5, 2
 MIXED = (4, 8, 16)
 
@@ -79,7 +79,7 @@ def measure(case: Case, width: int, draw: int) -> Measured:
     sums: dict[str, NDArray[np.float64]] = {part.name: np.zeros(part.length) for part in exchange.parts()}
     true, encoding = np.zeros((case.side, case.side)), []
     for site, rank in enumerate(case.ranks):
-        b = random.normal(0, 0.02, (case.side, rank))
+        b = random.normal(0, 0.01, (case.side, rank))
         a = random.uniform(-1, 1, (rank, case.side)) / np.sqrt(case.side)
         started = time.perf_counter()
         vectors = exchange.encode({"m": (b, a)})

@@ -91,7 +91,11 @@ def _rows(expected: "Forecast") -> list[tuple[str, str]]:
             f"{expected.parameters_trained:,} trained, {expected.parameters_sent:,} sent"
             f"{_personal(expected)}; {expected.base_parameters:,} in the base's layers",
         ),
-        ("upload", f"{expected.words:,} words, {_size(expected.bytes_up)} per site and round"),
+        (
+            "upload",
+            f"{expected.words:,} words, {_size(expected.bytes_up)} per site and round, "
+            f"{expected.bytes_up / expected.parameters_sent:.2f} bytes for each value sent",
+        ),
         ("download", f"{_size(expected.bytes_down)} per site and round"),
         ("products", _products(expected)),
         ("discloses", expected.discloses),

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -131,6 +132,9 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     if "connected" in found:
         yield f"connected: {', '.join(found['connected']) or 'none'}"
         yield f"absent: {', '.join(found['absent']) or 'none'}"
+    if found["state"] == "running" and found.get("lacking"):
+        left = datetime.fromisoformat(found["until"]) - datetime.now(UTC)
+        yield f"waiting for {found['lacking']} more sites, {max(0, left.total_seconds()):.0f} seconds left"
     if found.get("stopped"):
         yield str(found["stopped"])
     for name, value in (found.get("metrics") or {}).items():

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +21,17 @@ Supervised = Annotated[bool, typer.Option("--supervised", hidden=True)]
 SocketPath = Annotated[
     Path | None, typer.Option(help="The agent's Unix socket; by default agent.sock in the site's folder.")
 ]
+MetricsPort = Annotated[
+    int, typer.Option(min=-1, max=65535, help="Loopback port for Prometheus and /health; -1 for none.")
+]
 
 
-def run(plan: PlanPath, folder: SiteDir = HERE, passphrase_file: PassphraseFile = None) -> None:
+def run(
+    plan: PlanPath,
+    folder: SiteDir = HERE,
+    metrics_port: MetricsPort = -1,
+    passphrase_file: PassphraseFile = None,
+) -> None:
     """Take part in a run of an approved plan, until Ctrl-C.
 
     Two processes are started: the agent, with data, model and identity key and without network, and the
@@ -38,7 +47,10 @@ def run(plan: PlanPath, folder: SiteDir = HERE, passphrase_file: PassphraseFile 
         os.environ[VARIABLE] = given.decode()  # asked for once, for both halves
     options = ["--dir", str(folder), "--supervised"]
     options += ["--passphrase-file", str(passphrase_file)] if passphrase_file is not None else []
-    commands = {"agent": _command("agent", str(plan), *options), "link": _command("link", *options)}
+    commands = {
+        "agent": _command("agent", str(plan), *options),
+        "link": _command("link", *options, "--metrics-port", str(metrics_port)),
+    }
     supervisor = Supervisor(commands, Log("supervisor"))
     code = asyncio.run(until_signalled(supervisor.run()))
     raise typer.Exit(code or supervisor.code)
@@ -57,6 +69,7 @@ def agent(
     log("starting", plan=plan)
     # Imported here because torch takes seconds, and a wrong passphrase should not.
     from sealora.client.agent import Agent
+    from sealora.client.agent_figures import Counted, figures_path
     from sealora.client.attempt_file import AttemptFile
     from sealora.client.audited import Audited
     from sealora.client.workplace import attempts_path, open_site
@@ -64,9 +77,11 @@ def agent(
 
     with AttemptFile(attempts_path(site), site.public) as attempts, site.audit_log() as audit:
         worker = open_site(site, load(plan), identity, attempts)
+        place = socket or _socket(site)
+        handle = Counted(Audited(worker.handle, audit), figures_path(place))
 
         async def work() -> None:
-            await Agent(site.name, Audited(worker.handle, audit), log).run(socket or _socket(site))
+            await Agent(site.name, handle, log).run(place)
 
         code = asyncio.run(until_signalled(work(), supervised))
     # A training that goes on in a thread would keep the interpreter from ending.
@@ -77,11 +92,14 @@ def agent(
 def link(
     folder: SiteDir = HERE,
     socket: SocketPath = None,
+    metrics_port: MetricsPort = -1,
     passphrase_file: PassphraseFile = None,
     supervised: Supervised = False,
 ) -> None:
     """The half of a site that dials the coordinator. It needs the TLS key and the bundle, and no data."""
+    from sealora.client.agent_figures import figures_path
     from sealora.client.link import Link, LinkSettings
+    from sealora.plan.metrics_endpoint import MetricsEndpoint
 
     site, log = SiteFolder.open(folder), Log("link")
     host, port = site.address()
@@ -92,11 +110,18 @@ def link(
         socket or _socket(site),
         lambda: site.credentials(passphrase, utc_now()),
     )
-
-    async def work() -> None:
-        await Link(settings, log).run()
-
-    raise typer.Exit(asyncio.run(until_signalled(work(), supervised)))
+    half = Link(settings, log)
+    with ExitStack() as stack:
+        if metrics_port >= 0:
+            agents = figures_path(settings.socket)
+            endpoint = stack.enter_context(
+                MetricsEndpoint(
+                    metrics_port, lambda: half.figures.exposition(agents), lambda: half.figures.trouble
+                )
+            )
+            log("metrics", port=endpoint.port)
+        code = asyncio.run(until_signalled(half.run(), supervised))
+    raise typer.Exit(code)
 
 
 def _socket(site: SiteFolder) -> Path:

@@ -18,6 +18,7 @@ from pathlib import Path
 import grpc
 
 from sealora.client.backoff import Backoff
+from sealora.client.link_figures import LinkFigures
 from sealora.client.pipe import Pipe
 from sealora.plan.logs import Log
 from sealora.protocol.carrier import first_to_end
@@ -63,6 +64,7 @@ class Link:
     settings: LinkSettings
     log: Log
     backoff: Backoff = field(default_factory=Backoff)
+    figures: LinkFigures = field(default_factory=LinkFigures)
 
     async def run(self) -> None:
         """Connect, relay, and connect again."""
@@ -72,6 +74,7 @@ class Link:
             try:
                 await self._once()
             except Lost as lost:
+                self.figures.disconnected(str(lost))
                 # The same reason again every half minute for a night would hide the others.
                 if str(lost) != last:
                     self.log("disconnected", reason=str(lost))
@@ -81,6 +84,7 @@ class Link:
     async def _once(self) -> None:
         """One connection, from beginning to end. Raises Lost."""
         pipe = await self._reach_agent()
+        self.figures.reached_agent()
         try:
             credentials = self._credentials()
             async with grpc.aio.secure_channel(
@@ -120,6 +124,7 @@ class Link:
         while (frame := await pipe.read()) is not None:
             try:
                 await call.write(frame)
+                self.figures.sent(len(frame))
             except asyncio.InvalidStateError:  # what gRPC raises once the stream has ended
                 raise Lost(_reason(await call.code(), await call.details())) from None
         raise Lost("the agent has ended")
@@ -129,8 +134,10 @@ class Link:
         if frame is not grpc.aio.EOF:
             # The coordinator speaks only to a site that it has recognised.
             self.backoff.succeeded()
+            self.figures.connected()
             self.log("connected", coordinator=self.settings.address)
         while frame is not grpc.aio.EOF:
+            self.figures.received(len(frame))
             await pipe.write(frame)
             frame = await call.read()
         raise Lost(_reason(await call.code(), await call.details()))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sealora.client.contract import Contract
 from sealora.client.contribution import (
+    Vectors,
     clip,
     contribution,
     counted_rows,
@@ -24,6 +25,7 @@ from sealora.client.trainer import Trainer
 from sealora.client.units import units_of
 from sealora.models.adapter import Tensors
 from sealora.models.task import Counts
+from sealora.plan.coding import codings
 from sealora.plan.payload import payload_layout, relative_weight, round_context
 from sealora.plan.settings import PlanSettings
 from sealora.privacy.noise import GaussianNoise
@@ -46,7 +48,7 @@ class Encoder(Protocol):
         plan: PlanSettings,
         layout: Layout,
         parts: tuple[Part, ...],
-        upload: Payload,
+        coded: Vectors,
         factors: Mapping[str, float],
         trained: Trained,
         counted_rows: int,
@@ -130,10 +132,12 @@ class LocalWork:
         parts = strategy.parts(context)
         _require_parts(parts, upload)
         rows = counted_rows(contract.plan, [example.target for example in self.data.train])
-        factors = clip(contract.plan, parts, upload, relative_weight(contract.plan, rows))
+        maps = codings(contract.plan, parts, context)
+        coded = {name: maps[name].forward(vector) for name, vector in upload.items()}
+        factors = clip(contract.plan, parts, upload, coded, relative_weight(contract.plan, rows))
         kept = strategy.remember(upload, factors, trained, memory, context)
         layout, rounding = self._layout(header), self._rounding(header)
-        words = self.encode(contract.plan, layout, parts, upload, factors, trained, rows, metrics, rounding)
+        words = self.encode(contract.plan, layout, parts, coded, factors, trained, rows, metrics, rounding)
         return Outcome(words, kept, self._own(metrics))
 
     def _context(self, header: Header) -> Context:

@@ -11,7 +11,6 @@ from sealora.client.policy import Case, Policy
 from sealora.client.site_config import load
 from sealora.client.site_folder import SiteFolder
 from sealora.client.site_settings import SiteSettings
-from sealora.plan.privacy_forecast import plan_schedule
 from sealora.plan.settings import PlanSettings
 from sealora.privacy.events import Budget, Event
 from sealora.privacy.ledger import read_charges
@@ -69,6 +68,9 @@ class PolicyBook:
 
 def epsilon_after(ledger: Path, plan: PlanSettings, rounds: int, evaluations: int, delta: float) -> float:
     """ε at `delta` of all that a ledger was charged with, and of so many rounds and final evaluations."""
+    # Imported here because accountants take a second to load, and most commands of a site ask for no ε.
+    from sealora.plan.privacy_forecast import plan_schedule
+
     planned = plan_schedule(plan)
     events: list[Event] = [charge.event for charge in read_charges(ledger)] if ledger.is_file() else []
     return planned.accountant.epsilon([*events, *planned.events(rounds, evaluations)], delta)

@@ -61,7 +61,7 @@ def _hidden(plan: PlanSettings, sites: int) -> str:
     if not sites:
         return "The coordinator learns the sum over several sites; how many depends on the roster."
     settings, sizes = plan.secure_aggregation, cohort_sizes(plan, sites)
-    whose = f" (and of each of {len(sizes)} fixed groups)" if len(sizes) > 1 else ""
+    whose = f" in each of {len(sizes)} fixed groups" if len(sizes) > 1 else ""
     least, most = min(sizes), max(sizes)
     return (
         f"The coordinator learns the sum over {settings.minimum_of(least)} to {most} sites{whose}, also if "

@@ -57,6 +57,6 @@ def _fit_residual(layer: LoraLayer, weight: np.ndarray | None) -> None:
 def _add_residual(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
     """output + x·Wᵀ, with the W of the layer that it is called for: copies of a model have their own."""
     weight = layer.residual
-    if not isinstance(weight, torch.Tensor):
+    if layer.disable_adapters or not isinstance(weight, torch.Tensor):
         return output
     return output + nn.functional.linear(inputs[0].to(weight.dtype), weight).to(output.dtype)

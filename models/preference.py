@@ -67,7 +67,7 @@ class PreferenceTuning(InstructionTuning):
         return read
 
     def encode(self, records: Sequence[Record], tokenizer: Any) -> Iterator[tuple[Example | None, bool]]:
-        """See Task. Answers that are too long are cut at their end; pairs then alike are of no use."""
+        """See Task. Long answers are cut at their end; a pair whose answers are then equal is of no use."""
         chat = ChatFormat(tokenizer, self.options.system)
         written = []
         for record in records:

@@ -8,7 +8,8 @@ its own to `ERRORS` or `WARNINGS`.
 from collections.abc import Callable, Iterator
 
 from sealora.plan import privacy_checks, strategy_checks, task_checks
-from sealora.plan.problems import Problem
+from sealora.plan.coding import ROLES
+from sealora.plan.problems import Problem, did_you_mean
 from sealora.plan.settings import PlanSettings
 from sealora.plan.strategy_checks import contributors
 from sealora.protocol.codec import Layout
@@ -18,6 +19,9 @@ from sealora.protocol.thresholds import tolerance
 
 MAX_EXACT = 2**53
 """Largest sum of counts that float64 carries exactly."""
+
+MAX_RANGE = 1e6
+"""Largest range of a coordinate."""
 
 Check = Callable[[PlanSettings], Iterator[Problem]]
 
@@ -130,6 +134,16 @@ def codec(plan: PlanSettings) -> Iterator[Problem]:
         yield Problem(("strategy", "weight_cap"), "the sum of all weights is not exact.", "Lower it.")
 
 
+def ranges(plan: PlanSettings) -> Iterator[Problem]:
+    """Ranges are of kinds of tensors that there are, and of a size."""
+    for kind, reach in plan.codec.ranges.items():
+        key = ("codec", "ranges", kind)
+        if kind not in ROLES.values():
+            yield Problem(key, "is no kind of tensors.", did_you_mean(kind, list(ROLES.values())))
+        elif not 0 < reach <= MAX_RANGE:
+            yield Problem(key, f"must be more than 0 and at most {MAX_RANGE:g}, not {reach:g}.")
+
+
 def unused_keys(plan: PlanSettings) -> Iterator[Problem]:
     """Keys that are set, but only mean something under another setting."""
     simulation, data, model, lora = plan.simulation, plan.data, plan.model, plan.lora
@@ -169,6 +183,16 @@ def codec_range(plan: PlanSettings) -> Iterator[Problem]:
         )
 
 
+def few_levels(plan: PlanSettings) -> Iterator[Problem]:
+    """Four bits are fifteen levels over the whole range, where a few coordinates dwarf the rest."""
+    if plan.codec.value_bits < 8 and not plan.codec.rotation:
+        yield Problem(
+            ("codec", "value_bits"),
+            f"{2**plan.codec.value_bits - 1} levels over the whole range lose most of what is small.",
+            "Write rotation = true, and a range of about five times a usual coordinate.",
+        )
+
+
 def losses(plan: PlanSettings) -> Iterator[Problem]:
     """Simulated losses should leave the quorum standing."""
     expected = (1 - plan.simulation.dropout_rate) * (1 - plan.simulation.straggler_rate)
@@ -202,6 +226,7 @@ ERRORS: tuple[Check, ...] = (
     partition,
     cohort,
     codec,
+    ranges,
     secure_aggregation,
     strategy_checks.usable,
     strategy_checks.factors,
@@ -222,6 +247,7 @@ ERRORS: tuple[Check, ...] = (
 WARNINGS: tuple[Check, ...] = (
     unused_keys,
     codec_range,
+    few_levels,
     losses,
     half_precision,
     unmasked,

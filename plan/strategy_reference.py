@@ -5,6 +5,7 @@
 
 import inspect
 import sys
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ def render() -> str:
     """The whole page as Markdown: a table of the built-in strategies, and a chapter for each."""
     rows = [_row(facts_of(name)) for name in BUILT_IN]
     blocks = [
-        _INTRODUCTION.format(discloses=DISCLOSES),
+        _INTRODUCTION.format(discloses=textwrap.fill(DISCLOSES, 110)),
         "\n".join([_HEADER, *rows]),
         *map(_chapter, BUILT_IN),
     ]
@@ -127,7 +128,8 @@ sketches are as wide as the ranks of all sites and of the model together: that i
 number of sites, up to the product itself, which is sent where that is smaller; `plan check` says what it is.
 Rounding errors are those of a grid of ±`product_range` in each coordinate: the mean product has an error of
 at most twice step·√(out·in·n) / Σ w (Frobenius norm; n sites of weights w), which the tests hold it to, and
-`metrics.jsonl` tells an estimate of the relative one in each round (`sketch_error`). {discloses}
+`metrics.jsonl` tells an estimate of the relative one in each round (`sketch_error`).
+{discloses}
 
 *mixed* ranks: `ranks = {{ "site-01" = 4 }}` in `[lora]` gives single sites a smaller adapter than `rank`. All
 share the scale alpha / rank, and receive the factors of the largest rank, of which each takes what its own

@@ -92,6 +92,11 @@ class HashChain:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, be it by a failed write."""
+        return self._descriptor < 0
+
     def require_open(self) -> None:
         """Raises RunError once the chain is closed, be it by a failed write, and in a forked child."""
         if self._descriptor < 0 or self._process != os.getpid():

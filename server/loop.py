@@ -10,6 +10,7 @@ import numpy as np
 from sealora.models.adapter import Adapter, AdapterLayout, Tensors
 from sealora.models.task import LOSS_UNITS, Counts, Metrics
 from sealora.plan import payload as names
+from sealora.plan.coding import Coding, codings
 from sealora.plan.payload import metric_sums, round_context, weight_units
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.errors import BudgetError, UsageError
@@ -60,8 +61,8 @@ class Coordinator:
     def _round(self, checkpoint: Checkpoint, number: int) -> Checkpoint:
         gathered = self._gather(checkpoint, number, Work.TRAIN)
         started = time.perf_counter()
-        aggregate = self._aggregate(gathered)
         context = self._context(number, gathered.cohort)
+        aggregate = self._aggregate(gathered, context)
         state = self.strategy.step(checkpoint.state, context, aggregate)
         record = self._record(checkpoint, number, gathered, time.perf_counter() - started)
         record = replace(record, figures=_figures(state))
@@ -88,14 +89,13 @@ class Coordinator:
             work=work,
         ).run()
 
-    def _aggregate(self, gathered: Gathered) -> Aggregate:
-        apart = tuple(self._one(sums, contributors) for sums, contributors in gathered.apart)
-        return replace(self._one(gathered.sums, len(gathered.contributors)), apart=apart)
+    def _aggregate(self, gathered: Gathered, context: Context) -> Aggregate:
+        maps = codings(self.plan, self.strategy.parts(context), context)
+        apart = tuple(self._one(sums, contributors, maps) for sums, contributors in gathered.apart)
+        return replace(self._one(gathered.sums, len(gathered.contributors), maps), apart=apart)
 
-    def _one(self, sums: Sums, contributors: int) -> Aggregate:
-        updates = {
-            name.removeprefix(names.UPDATE): sums[name] for name in sums if name.startswith(names.UPDATE)
-        }
+    def _one(self, sums: Sums, contributors: int, maps: Mapping[str, Coding]) -> Aggregate:
+        updates = {name: coding.inverse(sums[names.UPDATE + name]) for name, coding in maps.items()}
         weight = float(sums[names.WEIGHT][0]) / weight_units(self.plan)
         return Aggregate(updates, weight, contributors, len(self.fleet.sites))
 

@@ -14,6 +14,7 @@ from sealora.models.adapter import Adapter, Tensors
 from sealora.models.task import Counts, Metrics
 from sealora.plan.cohort_sizes import cohort_sizes
 from sealora.plan.logs import Log
+from sealora.plan.metrics_endpoint import MetricsEndpoint
 from sealora.plan.payload import payload_layout, require_known, round_context
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.certificates import Credentials
@@ -27,8 +28,8 @@ from sealora.server.events import Evaluated, Observer
 from sealora.server.federation_folder import FederationFolder
 from sealora.server.grpc_fleet import FleetSettings, GrpcFleet
 from sealora.server.loop import Coordinator
-from sealora.server.metrics_endpoint import MetricsEndpoint, RunMetrics
 from sealora.server.roster_book import RosterBook
+from sealora.server.run_metrics import RunMetrics
 from sealora.server.session_file import SessionFile
 from sealora.server.sessions import PlainSessions, SecureSessions, Sessions
 from sealora.server.status import StatusFile
@@ -86,7 +87,7 @@ class Service:
         with ExitStack() as stack:
             audit = stack.enter_context(self.federation.audit_log())
             if self.metrics_port is not None:
-                endpoint = stack.enter_context(MetricsEndpoint(self.metrics_port, metrics.registry))
+                endpoint = stack.enter_context(MetricsEndpoint(self.metrics_port, metrics.exposition))
                 self.log("metrics", port=endpoint.port)
             fleet = stack.enter_context(self._open_fleet(roster.reachable, told))
             self.log("listening", port=fleet.port)

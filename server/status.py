@@ -3,7 +3,7 @@
 import json
 import threading
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,10 @@ class StatusFile:
             partial.replace(self._path)
 
     def present(self, presence: Presence) -> None:
-        """Sites have come or gone."""
-        self.update(**asdict(presence))
+        """Sites have come or gone; `until` is the end of the wait for those that are lacking."""
+        until = datetime.now(UTC) + timedelta(seconds=presence.seconds_left)
+        facts = {name: value for name, value in asdict(presence).items() if name != "seconds_left"}
+        self.update(**facts, until=until.isoformat(timespec="seconds"))
 
     def notify(self, event: Event) -> None:
         """Take note of what a person wants to know."""

@@ -59,6 +59,8 @@ class Switchboard:
         peers = {site: self.peer(site) for site in requests if site in members}
         phase = self._phase = Phase(requests, peers, waiting, answers, self._ended)
         phase.check()
+        if phase.lacking:
+            self._told(self.presence)
         return phase
 
     def consumed(self, sites: Iterable[str]) -> None:

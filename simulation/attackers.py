@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sealora.client.contribution import contribution, scale, segments_of
+from sealora.client.contribution import Vectors, contribution, scale, segments_of
 from sealora.client.site import Site
 from sealora.client.trainer import Trainer
 from sealora.models.adapter import AdapterLayout, Tensors
@@ -37,7 +37,7 @@ from sealora.protocol.errors import UsageError
 from sealora.protocol.keystream import Keystream
 from sealora.simulation.own_encoder import encode_unchecked
 from sealora.strategies.registry import load_strategy
-from sealora.strategies.strategy import Part, Payload, Start, Trained
+from sealora.strategies.strategy import Part, Start, Trained
 
 if TYPE_CHECKING:  # data frames take seconds
     from sealora.models.site_data import Rows
@@ -77,7 +77,7 @@ class Attacker:
         plan: PlanSettings,
         layout: Layout,
         parts: tuple[Part, ...],
-        upload: Payload,
+        coded: Vectors,
         factors: Mapping[str, float],
         trained: Trained,
         counted_rows: int,
@@ -86,14 +86,12 @@ class Attacker:
     ) -> Words:
         """See `contribution.Encoder`."""
         if self.kind not in OWN_ENCODER:
-            return contribution(
-                plan, layout, parts, upload, factors, trained, counted_rows, metrics, rounding
-            )
-        honest = scale(parts, upload, relative_weight(plan, counted_rows), dict.fromkeys(upload, 1.0))
+            return contribution(plan, layout, parts, coded, factors, trained, counted_rows, metrics, rounding)
+        honest = scale(parts, coded, relative_weight(plan, counted_rows), dict.fromkeys(coded, 1.0))
         payload = segments_of(plan, honest, factors, trained, counted_rows, metrics)
         for part in parts:
             name = names.UPDATE + part.name
-            payload[name] = self._spoiled(plan, layout, part, upload[part.name], honest[part.name])
+            payload[name] = self._spoiled(plan, layout, part, coded[part.name], honest[part.name])
         if self.kind == "huge_weight":
             payload[names.WEIGHT] = np.array([round(self._claimed(plan, layout) * weight_units(plan))])
         return encode_unchecked(layout, payload)
@@ -107,14 +105,14 @@ class Attacker:
         plan: PlanSettings,
         layout: Layout,
         part: Part,
-        upload: NDArray[np.float32],
+        coded: NDArray[np.floating[Any]],
         honest: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """The vector that it sends in place of its honest, weighted one."""
         if self.kind == "nan":
             return np.full_like(honest, np.nan)
         if self.kind == "huge_weight":
-            wanted = upload.astype(np.float64) * (self._claimed(plan, layout) if part.weighted else 1.0)
+            wanted = coded.astype(np.float64) * (self._claimed(plan, layout) if part.weighted else 1.0)
         else:
             wanted = honest * (-self.scale if self.kind == "sign_flip" else self.scale)
         reach = part_range(plan, part) * _reach(plan, layout)

@@ -140,8 +140,8 @@ def _update(federation: Federation, sites: Sequence[str]) -> Update:
 
 
 def _noise_variance(plan: Plan) -> float:
-    """Of one value of one site's update, by stochastic rounding (step²/6 on average) and by noise."""
-    step: float = 2 * plan.codec.range / (2**plan.codec.value_bits - 1)
+    """Of one value of B in one site's update, by stochastic rounding (step²/6 on average) and by noise."""
+    step: float = 2 * plan.codec.ranges.get("B", plan.codec.range) / (2**plan.codec.value_bits - 1)
     if not plan.privacy.private:
         return step**2 / 6
     noise: float = (

@@ -1,9 +1,9 @@
 """Fed-SB: a small matrix R between fixed A and B is all that is trained and sent.
 
-Singhal et al. 2025 (arXiv 2502.15436), section 3: ΔW = s·B·R·A with A and B held, so that the mean of the
-products is the product with the mean, Σ p_k·B·R_k·A = B·R̄·A, and r² values travel for each module, whatever
-its size. The paper takes A and B from the gradients of a full update, which are of the data; here A is as
-drawn, B has orthonormal columns drawn from the same seed, and R = 0 at first: more rank makes up for it.
+Singhal et al. 2025 (arXiv 2502.15436): ΔW = s·B·R·A with A and B held, so that the mean of the products is
+the product with the mean, Σ p_k·B·R_k·A = B·R̄·A, and r² values travel for each module, whatever its size.
+The paper takes A and B from the gradients of a full update, which are of the data; here A is as drawn, B has
+orthonormal columns drawn from the same seed, and R = 0 at first: more rank makes up for it.
 """
 
 import hashlib

@@ -62,7 +62,8 @@ class FedAvg:
 
     def parts(self, context: Context) -> tuple[Part, ...]:
         """One vector: the differences of all shared tensors, in the layout's order."""
-        return (Part(UPDATE, values_of(context.layout.of_kind("shared"))),)
+        shared = context.layout.of_kind("shared")
+        return (Part(UPDATE, values_of(shared), tensors=shared),)
 
     def init(self, model: Adapter) -> State:
         """The state is the adapter itself."""

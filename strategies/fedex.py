@@ -1,9 +1,9 @@
 """FedEx-LoRA: FedAvg of the factors, and the error that it makes, added to the base.
 
-Singhal et al. 2024 (arXiv 2410.09432), section 3: the mean of the products is not the product of the means,
-so W ← W + s·(Σ p_k·B_k·A_k − B̄·Ā) makes up for it, and the model is the exact mean. A site of a smaller
-rank, which the paper has not, trains the first columns of B and rows of A, and adds the product of the others
-to its base: all sites begin with the same model, whatever their ranks.
+Singhal et al. 2024 (arXiv 2410.09432): the mean of the products is not the product of the means, so W ← W +
+s·(Σ p_k·B_k·A_k − B̄·Ā) makes up for it, and the model is the exact mean. A site of a smaller rank, which the
+paper has not, trains the first columns of B and rows of A, and adds the product of the others to its base:
+all sites begin with the same model, whatever their ranks.
 """
 
 from dataclasses import replace

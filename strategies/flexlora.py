@@ -1,9 +1,10 @@
 """FlexLoRA: the mean of the products, cut to each site's rank by its singular values.
 
-Bai et al. 2024 (arXiv 2402.11505), section 3: with M = Σ p_k·s·B_k·A_k = U·Σ·Vᵀ, a site of rank r begins the
-next round with B = U_r·Σ_r / s and A = V_rᵀ. The factors of the largest rank are sent to all, and a site
-takes the first r columns and rows, so that one broadcast serves every rank. Directions that M lacks keep
-their row of A, with a zero column of B, and can be learnt later.
+Bai et al. 2024 (arXiv 2402.11505): with M = Σ p_k·s·B_k·A_k = U·Σ·Vᵀ, a site of rank r begins the next round
+with B = U_r·Σ_r / s and A = V_rᵀ. The factors of the largest rank are sent to all, and a site takes the first
+r columns and rows, so that one broadcast serves every rank. Directions that M lacks keep their row of A, with
+a zero column of B, and can be learnt later. Where ranks differ much, the model tends towards the rank that
+all share: Wu et al. 2026 (arXiv 2602.13486).
 """
 
 from typing import ClassVar

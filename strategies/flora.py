@@ -1,9 +1,9 @@
 """FLoRA: products are added to the base after each round, and adapters start afresh.
 
-Wang et al. 2024 (arXiv 2409.05976), section 3: the sites' factors are stacked, A* = rows [p_k·A_k] and B* =
-columns [B_k], so that B*·A* = Σ p_k·B_k·A_k without an error, whatever their ranks. Here the product itself
-is summed, which is the same and shows no site's factors: W ← W + η·s·Σ p_k·B_k·A_k. Every round begins with
-the first A, of which a site takes as many rows as its rank, and with B = 0.
+Wang et al. 2024 (arXiv 2409.05976): the sites' factors are stacked, A* = rows [p_k·A_k] and B* = columns
+[B_k], so that B*·A* = Σ p_k·B_k·A_k without an error, whatever their ranks. Here the product itself is
+summed, which is the same and shows no site's factors: W ← W + η·s·Σ p_k·B_k·A_k. Every round begins with the
+first A, of which a site takes as many rows as its rank, and with B = 0.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,9 @@
 """HetLoRA: factors of different ranks, filled up with zeros, and averaged by the size of their products.
 
-Cho et al. 2024 (arXiv 2401.06432), section 3: with S_k = ‖s·B_k·A_k‖_F over all modules, A = Σ S_k·A_k / Σ
-S_k and B likewise, each A_k and B_k filled up to the largest rank; a site takes the first rows and columns of
-its rank. Sites send S_k·ΔA_k, S_k·ΔB_k and S_k, so a sum is enough. The head is averaged as in FedAvg; the
-paper's pruning of ranks during training is left out.
+Cho et al. 2024 (arXiv 2401.06432): with S_k = ‖s·B_k·A_k‖_F over all modules, A = Σ S_k·A_k / Σ S_k and B
+likewise, each A_k and B_k filled up to the largest rank; a site takes the first rows and columns of its rank.
+Sites send S_k·ΔA_k, S_k·ΔB_k and S_k, so a sum is enough. The head is averaged as in FedAvg; the paper's
+pruning of ranks during training is left out.
 """
 
 from collections.abc import Mapping

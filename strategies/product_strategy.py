@@ -40,7 +40,7 @@ class ProductOptions(Settings):
     """Columns ℓ of a sketch; 0 takes a few more than the ranks of the cohort and of the model add up to."""
     lossy: bool = False
     """Whether `width` may be too small for that, so that the least directions of the mean are lost."""
-    product_range: Annotated[float, Field(gt=0, le=1e6)] = 0.1
+    product_range: Annotated[float, Field(gt=0, le=1e6)] = 0.05
     """Largest magnitude of one coordinate of a sketch or product, in place of `codec.range`."""
 
 

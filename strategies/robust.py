@@ -6,13 +6,13 @@ updates count equally, as an attacker would claim any weight: W ← W + η·rule
 """
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from sealora.models.adapter import values_of
 from sealora.protocol.settings import Settings
 from sealora.strategies.fedavg import UPDATE, FedAvg, moved
 from sealora.strategies.settings import StrategySettings
@@ -55,7 +55,8 @@ class Robust(FedAvg):
 
     def parts(self, context: Context) -> tuple[Part, ...]:
         """The update, unweighted."""
-        return (Part(UPDATE, values_of(context.layout.of_kind("shared")), weighted=False),)
+        (update,) = super().parts(context)
+        return (replace(update, weighted=False),)
 
     def step(self, state: State, context: Context, aggregate: Aggregate) -> State:
         """W ← W + η·rule."""

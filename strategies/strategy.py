@@ -119,6 +119,8 @@ class Part:
     range: float | None = None
     """Largest magnitude of a coordinate; None takes the plan's `codec.range`."""
     group: str = ""
+    tensors: tuple[TensorSpec, ...] = field(default=(), repr=False)
+    """The tensors whose values it holds end to end, if it does: their kinds may have ranges of their own."""
 
 
 Payload = Mapping[str, NDArray[np.float32]]

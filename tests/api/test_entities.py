@@ -14,12 +14,20 @@ TASK = (
     ('labels = ["negative", "positive"]', 'name = "token_classification"\nlabels = ["PLACE", "MOOD"]'),
     ("max_length = 16", 'max_length = 24\noptions = { scheme = "bioes" }'),
     ("rank = 2", "rank = 4"),
-    ("learning_rate = 0.02", "learning_rate = 0.03"),
+    ("batch_size = 8", "batch_size = 4\nepochs = 5"),
 )
-PRIVATE = (
-    ("[rounds]", "[privacy]\nepsilon = 8.0\ndelta = 1e-3\nexpected_batch = 8\n\n[rounds]"),
-    ("count = 3", "count = 2"),
-)
+PROMISE = """[privacy]
+guarantee = "record"
+epsilon = 8.0
+delta = 1e-3
+sampling_rate = 0.25
+expected_batch = 5.0
+metrics = "noised"
+
+[strategy]
+weighting = "uniform"
+
+[rounds]"""
 
 
 def sentence(number):
@@ -80,12 +88,12 @@ def test_entities_are_predicted_and_measured_by_the_command(run, command, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_private_run_trains_on_clipped_rows_and_releases_noised_scores(tiny, tagged, tmp_path):
-    noised = ("[privacy]\n", '[privacy]\nmetrics = "noised"\n')
-    plan = tiny.plan(tmp_path, *TASK, *PRIVATE, noised, data=tagged)
-    found = sealora.simulate(plan, tmp_path / "run")
-    assert found.result["curve"][0]["f1"] >= 0
-    assert found.result["privacy"]["epsilon"] <= 8
+def test_a_private_run_clips_rows_and_releases_noised_scores(tiny, tagged, tmp_path):
+    edits = (("[rounds]", PROMISE), ("[lora]", "drop_duplicates = false\n\n[lora]"))
+    plan = tiny.plan(tmp_path, *TASK, *edits, data=tagged)
+    found = sealora.simulate(plan, tmp_path / "run", rounds=1)
+    assert 0 <= found.metrics["f1"] <= 1
+    assert all(epsilon <= 8 for epsilon in found.result["privacy"]["sites"].values())
 
 
 @pytest.mark.parametrize(

@@ -36,13 +36,21 @@ def test_a_site_needs_neither_flower_nor_ray():
     assert not imported(SITE, HEAVY) & set(HEAVY)
 
 
-LIGHT = ["sealora.cli.site_keys", "sealora.cli.site_roster", "sealora.cli.site_log"]
+LINK = [
+    "sealora.cli.main",
+    "sealora.cli.site",
+    "sealora.client.link",
+    "sealora.client.agent_figures",
+    "sealora.client.supervisor",
+    "sealora.plan.metrics_endpoint",
+]
+"""All that `sealora site link` and the supervisor of `sealora site run` import."""
 
 
 @pytest.mark.slow
-def test_keys_rosters_and_logs_need_no_torch():
-    absent = (*HEAVY, "torch", "transformers", "peft", "datasets")
-    assert not imported(LIGHT, absent) & set(absent)
+def test_a_link_and_the_commands_of_a_site_need_neither_torch_nor_data_frames_nor_accountants():
+    absent = (*HEAVY, "torch", "transformers", "peft", "datasets", "pandas", "sklearn", "dp_accounting")
+    assert not imported(LINK, absent) & set(absent)
 
 
 @pytest.mark.slow

@@ -19,6 +19,8 @@ GUIDES = [
     "docs/run-folder.md",
     "docs/strategies-interface.md",
     "docs/audit.md",
+    "docs/named-entities.md",
+    "docs/preferences.md",
 ]
 GUIDES += [
     "docs/tasks.md",
@@ -54,7 +56,9 @@ def test_commands_in_shell_blocks_are_understood(name, blocks) -> None:
     lines = [line for block in blocks(name, "sh") for line in block.splitlines()]
     for line in lines:
         program, *arguments = shlex.split(line)
-        assert program in ("sealora", "make", "pip"), line
+        assert program in ("sealora", "make", "pip", "python"), line
+        if program == "python":
+            assert (ROOT / arguments[0]).is_file(), line
         if program == "sealora":
             parse(load_command(arguments[0]), arguments[1:])
 

@@ -1,13 +1,68 @@
 """A coordinator and sites as processes on loopback: mutual TLS, secure aggregation, the toy trainer."""
 
+from contextlib import ExitStack
+
 import pytest
-from processes import Federation
+from processes import HERE, Federation
+from recorder import Recorder
+
+from sealora.protocol.plain import PlainSiteHalf
+from sealora.protocol.secure_site import SecureSiteHalf
 
 pytestmark = pytest.mark.slow
+WINDOW = 16
+"""Bytes of a vector that are searched for: two words, which hold six values or digits of counts."""
+
+
+@pytest.fixture
+def payloads(monkeypatch):
+    """Every vector that a site of a simulation enters a session with, before it is masked."""
+    found = []
+    for half in (PlainSiteHalf, SecureSiteHalf):
+
+        def start(self, words, *rest, original=half.start):
+            found.append(words.astype("<u8").tobytes())
+            return original(self, words, *rest)
+
+        monkeypatch.setattr(half, "start", start)
+    return found
+
+
+def windows(payload):
+    """Its parts that are long and varied enough to occur nowhere by chance."""
+    parts = [payload[start : start + WINDOW] for start in range(0, len(payload) - WINDOW + 1, 8)]
+    return [part for part in parts if len(set(part)) >= 4]
 
 
 @pytest.mark.parametrize("secure", [True, False])
-def test_partners_get_the_adapter_of_the_simulation(tmp_path, simulated, secure):
-    with Federation(tmp_path / "partners", sites=3, secure=secure, colluders=0) as federation:
-        federation.open()
+def test_partners_get_the_adapter_of_the_simulation(tmp_path, simulated, payloads, secure):
+    """And what passes on the way shows no site's update and no count, unless the plan hides nothing."""
+    with (
+        ExitStack() as stack,
+        Federation(tmp_path / "partners", sites=3, secure=secure, colluders=0) as federation,
+    ):
+        wire = stack.enter_context(Recorder.tcp(federation.port))
+        pipes = [
+            stack.enter_context(
+                Recorder.unix(tmp_path / f"{site}.sock", federation.root / site / "agent.sock")
+            )
+            for site in federation.names
+        ]
+        federation.coordinate()
+        for site in federation.names:
+            federation.agent(site)
+            federation.start(
+                HERE / "toy_link.py",
+                federation.root / site,
+                f"127.0.0.1:{wire.port}",
+                tmp_path / f"{site}.sock",
+            )
         assert federation.result() == simulated(federation.root)
+    assert len(payloads) == 3 * len(pipes), "two rounds and the evaluation"
+    parts = [windows(payload) for payload in payloads]
+    assert all(parts)
+    for number, pipe in enumerate(pipes):
+        own = [part for found in parts[number :: len(pipes)] for part in found]
+        assert {pipe.holds(part) for part in own} == {not secure}
+    assert not any(wire.holds(part) for found in parts for part in found)
+    assert all(len(carried) > 10_000 for carried in wire.recorded.values())

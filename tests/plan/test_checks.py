@@ -80,6 +80,8 @@ BASE = Plan.from_text('schema = 1\nmodel.name = "m"\ntask.labels = ["a", "b"]')
             },
             "strategy.options",
             "whose ranks and the model's add up to 28. Write width = 28 or more, 0 for as many",
+        ),
+        (
             {"strategy": {"name": "krum"}},
             "strategy.name",
             "krum compares single updates, which secure aggregation hides. Write options.groups = 5 or more",
@@ -130,6 +132,12 @@ BASE = Plan.from_text('schema = 1\nmodel.name = "m"\ntask.labels = ["a", "b"]')
             {"simulation": {"attackers": {"site-1": "labelflip"}}},
             "simulation.attackers.site-1",
             "Did you mean 'label_flip'?",
+        ),
+        ({"codec": {"ranges": {"C": 1.0}}}, "codec.ranges.C", "no kind of tensors. Known: A, B, head."),
+        (
+            {"codec": {"ranges": {"A": 0.0}}},
+            "codec.ranges.A",
+            "must be more than 0 and at most 1e+06, not 0.",
         ),
         ({"data": {"label_map": {"0": "A"}}}, "data.label_map.0", "no label of the task. Known: a, b."),
         (
@@ -190,6 +198,7 @@ def test_a_sum_that_does_not_fit_its_words():
         {"strategy": {"name": "fedadam", "server_learning_rate": 1.0}},
         {"strategy": {"name": "fedprox", "options": {"mu": 0}}},
         {"strategy": {"name": "krum", "options": {"attackers": 1, "groups": 5}}, **FIFTEEN},
+        {"codec": {"value_bits": 2, "rotation": True, "range": 0.05, "ranges": {"head": 0.1}}},
         {"lora": {"rank": 0}},
         {"lora": {"ranks": {"site-01": 8}}},
         {"lora": {"ranks": {"site-01": 4, "elsewhere": 1}}, "strategy": {"name": "hetlora"}},
@@ -242,6 +251,7 @@ def test_combinations_that_are_fine(change):
         ),
         ({"data": {"filter_value": "x"}}, "data.filter_value", "without a filter_column"),
         ({"model": {"name": "bundled:x", "revision": "v1"}}, "model.revision", "without a hub's model"),
+        ({"codec": {"value_bits": 4}}, "codec.value_bits", "15 levels over the whole range"),
         ({"codec": {"range": 2, "clip": 1}}, "codec.range", "wastes resolution"),
         ({"cohort": {"quorum": 0.9}, "simulation": {"dropout_rate": 0.2}}, "cohort.quorum", "only 80%"),
         ({"model": {"device": "cpu", "dtype": "bfloat16"}}, "model.dtype", "slower on a CPU"),

@@ -162,3 +162,15 @@ def test_known_rows_are_shared_out():
 
 def test_the_machine_is_measured():
     assert 1e6 < measure_flops(1, side=64, seconds=0.01) < 1e15
+
+
+def test_masks_of_groups_are_those_of_the_smallest():
+    found = predicted(
+        strategy={"name": "median", "options": {"groups": 5}},
+        simulation={"sites": 16},
+        secure_aggregation={"colluders": 0},
+    )
+    masks = found.masks
+    assert (masks.groups, masks.sites, masks.threshold, masks.minimum_contributors) == (5, 3, 2, 3)
+    assert found.words == predicted(simulation={"sites": 4}, secure_aggregation={"colluders": 0}).words
+    assert predicted().masks.groups == 0

@@ -1,17 +1,9 @@
-"""Figures and health for monitoring, on loopback: `/metrics` as Prometheus reads it, and `/health`."""
+"""Figures of a run for monitoring: an observer that counts what happens."""
 
-import threading
-from collections.abc import Callable, Iterable
-from typing import Any, Self
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, make_wsgi_app
-
-from sealora.protocol.errors import UsageError
 from sealora.server.events import AttemptLost, Event, RoundDone, RunStarted, SiteAnswered, SiteRefused
 from sealora.server.switchboard import Presence
-
-LOOPBACK = "127.0.0.1"
 
 
 class RunMetrics:
@@ -49,6 +41,10 @@ class RunMetrics:
                 self._rounds.set(event.record.round)
                 self._seconds.set(sum(event.record.seconds.values()))
 
+    def exposition(self) -> bytes:
+        """All figures as Prometheus reads them."""
+        return generate_latest(self.registry)
+
     def present(self, presence: Presence) -> None:
         """Sites have come or gone."""
         self._connected.set(len(presence.connected))
@@ -58,50 +54,3 @@ class RunMetrics:
 
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(f"sealora_{name}", text, registry=self.registry)
-
-
-class MetricsEndpoint:
-    """Serves until closed, on loopback only. Raises UsageError if the port cannot be had."""
-
-    def __init__(self, port: int, registry: CollectorRegistry) -> None:
-        try:
-            self._server = make_server(LOOPBACK, port, _routes(registry), handler_class=_Quiet)
-        except OSError as error:
-            raise UsageError(f"cannot serve metrics on port {port} ({error.strerror}).") from None
-        self.port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class _Quiet(WSGIRequestHandler):
-    timeout = 10
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Requests of a monitor every few seconds are no events."""
-
-
-def _routes(registry: CollectorRegistry) -> Callable[..., Iterable[bytes]]:
-    metrics = make_wsgi_app(registry)
-
-    def serve(environment: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        path = environment.get("PATH_INFO")
-        if path == "/metrics":
-            answer: Iterable[bytes] = metrics(environment, start)
-            return answer
-        known = path == "/health"
-        start("200 OK" if known else "404 Not Found", [("Content-Type", "text/plain")])
-        return [b"ok\n" if known else b"see /metrics and /health\n"]
-
-    return serve
