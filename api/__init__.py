@@ -11,19 +11,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Plan", "Run", "SealoraError", "__version__", "audit", "simulate"]
+__all__ = ["Comparison", "Plan", "Run", "SealoraError", "__version__", "audit", "compare", "simulate"]
 
 if TYPE_CHECKING:
     from sealora.auditing import audit
+    from sealora.comparing import Comparison, compare
     from sealora.plan.loader import Plan
     from sealora.protocol.errors import SealoraError
     from sealora.run import Run, simulate
 
 _HOMES = {
+    "Comparison": "sealora.comparing",
     "Plan": "sealora.plan.loader",
     "Run": "sealora.run",
     "SealoraError": "sealora.protocol.errors",
     "audit": "sealora.auditing",
+    "compare": "sealora.comparing",
     "simulate": "sealora.run",
 }
 

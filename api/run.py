@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -14,7 +14,7 @@ from sealora.models.base import Base, load_base
 from sealora.models.cleaning import CleaningReport, clean
 from sealora.models.settings import DataSettings
 from sealora.models.table import read_table
-from sealora.models.task import Example, Task, load_task
+from sealora.models.task import Task, load_task
 from sealora.plan.loader import Plan, load
 from sealora.protocol.errors import UsageError
 from sealora.simulation.run_folder import RunFolder
@@ -30,13 +30,15 @@ def simulate(
     seed: int | None = None,
     resume: bool = False,
     compare: bool = False,
+    engine: Literal["local", "ray"] | None = None,
     console: Console | None = None,
 ) -> "Run":
-    """Run a plan's sites and coordinator in this process; returns the finished run.
+    """Run a plan's sites and coordinator; returns the finished run.
 
     Parameters: `plan` is a Plan or the path of one; `out` a folder that is new or empty, unless
     `resume`; `rounds` and `seed` replace the plan's; `compare` also trains each site alone and all
-    data pooled; `console` shows progress (nothing is printed by default).
+    data pooled; `engine` replaces the plan's: sites train in this process, or in actors of Ray, for which
+    the extra `simulation` must be installed; `console` shows progress (nothing is printed by default).
     Raises: PlanError, DataError, ModelError or UsageError before anything is started; RunError if a
     round cannot be completed (finished rounds are kept, `resume` goes on).
     """
@@ -46,6 +48,8 @@ def simulate(
         changes["rounds"] = {"count": rounds}
     if seed is not None:
         changes["seed"] = seed
+    if engine is not None:
+        changes["simulation"] = {"engine": engine}
     plan = plan.replace(**changes) if changes else plan
     run_simulation(plan, Path(out), resume=resume, with_comparison=compare, console=console)
     return Run.load(out)
@@ -81,10 +85,7 @@ class Run:
         """One prediction for each text: label and scores. Raises ModelError if the base cannot be had."""
         if not texts:
             return []
-        tokens = self._base.tokenizer(
-            list(texts), truncation=True, max_length=self.plan.task.max_length, verbose=False
-        )["input_ids"]
-        examples = [Example(tuple(row), None) for row in tokens]
+        examples = [self.task.prompt(text, self._base.tokenizer) for text in texts]
         return self._trainer.predict(self._adapter.tensors, examples)
 
     def evaluate(self, data: str | Path, **columns: Any) -> "Evaluation":
@@ -95,27 +96,24 @@ class Run:
         unused = dict.fromkeys(("filter_column", "filter_value", "group_column"), "")
         chosen = {**self.plan.data.model_dump(), **unused, **columns}
         settings = DataSettings(**chosen)
-        table = read_table(settings, str(data))
-        rows, report = clean(table, settings, self._task, self._base.tokenizer)
-        sums = self._trainer.evaluate(
-            self._adapter.tensors, [Example(row.tokens, row.target) for row in rows]
-        )
+        table = read_table(settings, self.task.card.columns(settings), str(data))
+        rows, report = clean(table, settings, self.task, self._base.tokenizer)
+        sums = self._trainer.evaluate(self._adapter.tensors, [row.example for row in rows])
         totals = {name: counts.astype(float) for name, counts in sums.items()}
-        return Evaluation(self._task.metrics(totals), self._task.tables(totals), report)
+        return Evaluation(self.task.metrics(totals), self.task.tables(totals), report)
 
     @cached_property
-    def _task(self) -> Task:
+    def task(self) -> Task:
+        """What the model has learnt to do."""
         return load_task(self.plan.task)
 
     @cached_property
     def _base(self) -> Base:
-        return load_base(self.plan.model, self._task)
+        return load_base(self.plan.model, self.task)
 
     @cached_property
     def _trainer(self) -> TorchTrainer:
-        return TorchTrainer(
-            self._base, self._task, self.plan.lora, self.plan.training, self.plan.rounds.count
-        )
+        return TorchTrainer(self._base, self.task, self.plan.lora, self.plan.training, self.plan.rounds.count)
 
     @cached_property
     def _adapter(self) -> Adapter:

@@ -1,6 +1,6 @@
-"""What rounding updates to 8 or 16 bits costs in accuracy, against 32 bits.
+"""What rounding updates to 2, 4, 8 or 16 bits costs in accuracy, against 32 bits.
 
-    python benchmarks/precision.py [--quick] [--out runs/benchmark-precision]
+    python benchmarks/precision.py [--codecs bits8,bits16] [--quick] [--out runs/benchmark-precision]
     python benchmarks/precision.py --probe
 
 The example plan with 1,200 reviews and 3 rounds of 4 epochs (fewer passes learn nothing that rounding
@@ -9,10 +9,12 @@ within a seed only the codec differs. 16 and 32 bits have the default range of �
 have steps below 10⁻⁹. Each run has a folder; a finished one is not
 run again, an interrupted one goes on where it was.
 
-8 bits have 255 levels over all of `codec.range`, so it should be hardly wider than the largest
-coordinate of a site's weighted update; yet an update that exceeds it is scaled down as a whole.
-`--probe` prints that coordinate for every site and round of seed 0, which is not among those
-measured. They were 0.0588 at most; `EIGHT_BIT_RANGE` is a quarter more, rounded to two digits.
+Few bits are few levels over all of `codec.range`, so it should be hardly wider than the largest
+coordinate of what is rounded of a site's weighted update; yet an update that exceeds it is scaled down as
+a whole. `--probe` prints that coordinate for every site and round of seed 0, which is not among those
+measured, as it is, by kind of tensor, and rotated. The largest are in `PEAKS`; ranges are a quarter more,
+rounded to two digits. It also prints, for each codec, the bytes of a value and the error of a round's sum
+relative to the sum, mean over the rounds: all from one training, so that only the codec differs.
 """
 
 import argparse
@@ -25,24 +27,47 @@ from unittest.mock import patch
 
 import numpy as np
 from accuracy import EXAMPLE, difference_figures
+from numpy.typing import NDArray
 from pairs import json_line, machine, table
 from rich.console import Console
 
 import sealora
 from sealora.client import contribution, site
+from sealora.plan.coding import ROLES, codings
 from sealora.plan.loader import Plan, load
+from sealora.plan.payload import part_range
 from sealora.plan.settings import PlanSettings
+from sealora.protocol.codec import Layout, Segment
+from sealora.protocol.keystream import Keystream
 from sealora.simulation.run_folder import RunFolder
-from sealora.strategies.strategy import Part, Payload
+from sealora.strategies.strategy import Context, Part, Payload
 
 BATCH = 16
-EIGHT_BIT_RANGE = 0.074
-CODECS: dict[str, dict[str, Any]] = {
-    "bits8": {"value_bits": 8, "range": EIGHT_BIT_RANGE},
-    "bits16": {"value_bits": 16},
-    "bits32": {"value_bits": 32},
-}
+PEAKS = {"plain": 0.0588, "rotated": 0.0588, "A": 0.0588, "B": 0.0588, "head": 0.0588}
+REFERENCE = "bits32"
 PROBED_SEED = 0
+
+
+def with_margin(*names: str) -> dict[str, float]:
+    """Ranges a quarter above the peaks, to two digits."""
+    return {name: float(f"{1.25 * PEAKS[name]:.2g}") for name in names}
+
+
+PLAIN, ROTATED = with_margin("plain")["plain"], with_margin("rotated")["rotated"]
+KINDS: dict[str, Any] = {"range": PLAIN, "ranges": with_margin("A", "B", "head")}
+CODECS: dict[str, dict[str, Any]] = {
+    "bits2rotated": {"value_bits": 2, "range": ROTATED, "rotation": True},
+    "bits4": {"value_bits": 4, "range": PLAIN},
+    "bits4kinds": {"value_bits": 4, **KINDS},
+    "bits4rotated": {"value_bits": 4, "range": ROTATED, "rotation": True},
+    "bits8": {"value_bits": 8, "range": PLAIN},
+    "bits8kinds": {"value_bits": 8, **KINDS},
+    "bits8rotated": {"value_bits": 8, "range": ROTATED, "rotation": True},
+    "bits16": {"value_bits": 16},
+    REFERENCE: {"value_bits": 32},
+}
+MEASURED = ("bits8", "bits16")
+"""Of which accuracies are measured unless others are named."""
 
 
 def run_codec(plan: Plan, folder: Path, console: Console) -> sealora.Run:
@@ -54,47 +79,103 @@ def run_codec(plan: Plan, folder: Path, console: Console) -> sealora.Run:
     return sealora.simulate(plan, folder, resume=True, console=console)
 
 
-def run_seed(plan: Plan, seed: int, out: Path, console: Console) -> dict[str, float]:
+def run_seed(plan: Plan, seed: int, names: Sequence[str], out: Path, console: Console) -> dict[str, float]:
     """Accuracy by codec, all on the same rows and from the same first adapter."""
     return {
-        name: run_codec(plan.replace(seed=seed, codec=codec), out / f"seed-{seed}-{name}", console).metrics[
-            "accuracy"
-        ]
-        for name, codec in CODECS.items()
+        name: run_codec(
+            plan.replace(seed=seed, codec=CODECS[name]), out / f"seed-{seed}-{name}", console
+        ).metrics["accuracy"]
+        for name in (*names, REFERENCE)
     }
 
 
-def largest_coordinates(plan: Plan, console: Console) -> list[float]:
-    """Of every weighted update of a run, in the order of sending, before any scaling down."""
+Sent = tuple[Part, NDArray[np.float64]]
+"""The part of one site's update in one round, and its weighted vector."""
+
+
+def probe(plan: Plan, console: Console) -> list[list[Sent]]:
+    """What every site sends in every round, before any scaling down."""
     original, found = contribution.clip, []
 
-    def clip(settings: PlanSettings, parts: tuple[Part, ...], upload: Payload, weight: float) -> Any:
-        vectors = contribution.scale(parts, upload, weight, dict.fromkeys(upload, 1.0))
-        found.append(max(float(np.abs(vector).max(initial=0)) for vector in vectors.values()))
-        return original(settings, parts, upload, weight)
+    def clip(
+        settings: PlanSettings,
+        parts: tuple[Part, ...],
+        upload: Payload,
+        coded: contribution.Vectors,
+        weight: float,
+    ) -> Any:
+        (part,) = parts
+        found.append((part, upload[part.name].astype(np.float64) * weight))
+        return original(settings, parts, upload, coded, weight)
 
     with tempfile.TemporaryDirectory() as folder, patch.object(site, "clip", clip):
-        sealora.simulate(plan, Path(folder) / "probe", console=console)
-    return found
+        sealora.simulate(plan.replace(simulation={"workers": 1}), Path(folder) / "probe", console=console)
+    sites = len(found) // plan.rounds.count
+    return [found[start : start + sites] for start in range(0, len(found), sites)]
+
+
+def coded(plan: PlanSettings, number: int, part: Part, vector: NDArray[np.float64]) -> Any:
+    """The map of a part in a round, and what is rounded of a vector."""
+    context = Context(None, number, 0, plan.seed)  # type: ignore[arg-type]
+    coding = codings(plan, (part,), context)[part.name]
+    return coding, coding.forward(vector)
+
+
+def peaks(plan: Plan, rounds: Sequence[Sequence[Sent]]) -> dict[str, float]:
+    """The largest coordinate as it is, rotated, and by kind of tensor."""
+    rotating = plan.replace(codec={"rotation": True})
+    largest = dict.fromkeys(PEAKS, 0.0)
+    for number, sent in enumerate(rounds, 1):
+        for part, vector in sent:
+            roles = np.repeat(
+                [ROLES[spec.role] for spec in part.tensors], [spec.size for spec in part.tensors]
+            )
+            by = {"plain": vector, "rotated": coded(rotating, number, part, vector)[1]}
+            by |= {kind: vector[roles == kind] for kind in ROLES.values()}
+            largest = {name: max(largest[name], float(np.abs(by[name]).max())) for name in largest}
+    return largest
+
+
+def error(plan: Plan, rounds: Sequence[Sequence[Sent]]) -> tuple[float, float]:
+    """Bytes of a value, and the relative error of the sum, mean over the rounds."""
+    errors, size = [], 0.0
+    for number, sent in enumerate(rounds, 1):
+        part = sent[0][0]
+        layout = Layout(
+            (Segment("x", part.length, part_range(plan, part)),), len(sent), plan.codec.value_bits
+        )
+        words, exact = np.zeros(layout.words, np.uint64), np.zeros(part.length)
+        for place, (_, vector) in enumerate(sent):
+            coding, rounded = coded(plan, number, part, vector)
+            factor = min(1.0, part_range(plan, part) / float(np.abs(rounded).max()) * (1 - 1e-12))
+            words += layout.encode({"x": rounded * factor}, Keystream(bytes([number, place]) * 16))
+            exact += vector
+        found = coding.inverse(layout.decode(words, len(sent))["x"])
+        errors.append(float(np.linalg.norm(found - exact) / np.linalg.norm(exact)))
+        size = 8 * layout.words / part.length
+    return size, statistics.fmean(errors)
 
 
 def figures(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Mean accuracies over the seeds, and what each codec loses against 32 bits, paired by seed."""
-    named = {f"accuracy_{name}": statistics.fmean(by[name] for by in found) for name in CODECS}
-    for name in ("bits8", "bits16"):
-        named |= difference_figures(f"{name}_minus_bits32", [by[name] - by["bits32"] for by in found])
+    named = {f"accuracy_{name}": statistics.fmean(by[name] for by in found) for name in found[0]}
+    for name in found[0]:
+        if name != REFERENCE:
+            named |= difference_figures(f"{name}_minus_bits32", [by[name] - by[REFERENCE] for by in found])
     return named
 
 
 def report(seeds: Sequence[int], found: Sequence[Mapping[str, float]]) -> str:
     """The table by seed, and the differences with their intervals."""
-    named = figures(found)
+    named, codecs = figures(found), tuple(found[0])
     rows = [
-        (str(seed), *(f"{by[name]:.4f}" for name in CODECS)) for seed, by in zip(seeds, found, strict=True)
+        (str(seed), *(f"{by[name]:.4f}" for name in codecs)) for seed, by in zip(seeds, found, strict=True)
     ]
-    rows.append(("mean", *(f"{named[f'accuracy_{name}']:.4f}" for name in CODECS)))
-    lines = [table(("seed", *CODECS), rows)]
-    for name in ("bits8", "bits16"):
+    rows.append(("mean", *(f"{named[f'accuracy_{name}']:.4f}" for name in codecs)))
+    lines = [table(("seed", *codecs), rows)]
+    for name in codecs:
+        if name == REFERENCE:
+            continue
         key = f"{name}_minus_bits32_points"
         interval = (
             f"95 % interval {named[f'{key}_low']:+.2f} to {named[f'{key}_high']:+.2f}"
@@ -106,9 +187,13 @@ def report(seeds: Sequence[int], found: Sequence[Mapping[str, float]]) -> str:
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="8 and 16 bits a value against 32, over paired seeds.")
+    parser = argparse.ArgumentParser(description="2 to 16 bits a value against 32, over paired seeds.")
     parser.add_argument("--quick", action="store_true", help="one seed, 300 reviews, one round")
-    parser.add_argument("--probe", action="store_true", help="print the sites' largest coordinates and stop")
+    parser.add_argument(
+        "--probe", action="store_true", help="print the largest coordinates and errors of sums, and stop"
+    )
+    parser.add_argument("--codecs", default=",".join(MEASURED), help=f"of {', '.join(CODECS)}")
+    parser.add_argument("--rows", type=int, help="reviews (1,200; quick 300)")
     parser.add_argument("--seeds", type=int, help="how many seeds, from 1 (5; quick 1)")
     parser.add_argument("--out", type=Path, help="folder of the runs (runs/benchmark-precision[-quick])")
     chosen = parser.parse_args()
@@ -117,10 +202,29 @@ def options() -> argparse.Namespace:
     return chosen
 
 
+def show_probe(plan: Plan, console: Console) -> None:
+    """Largest coordinates, and what each codec makes of the same updates."""
+    rounds = probe(plan, console)
+    largest = peaks(plan, rounds)
+    print(table(("largest coordinate", "of"), [(f"{value:.4f}", name) for name, value in largest.items()]))
+    found = {name: error(plan.replace(codec=codec), rounds) for name, codec in CODECS.items()}
+    print(
+        table(
+            ("codec", "bytes a value", "error of the sum"),
+            [(name, f"{size:.2f}", f"{lost:.4f}") for name, (size, lost) in found.items()],
+        )
+    )
+    named = {f"peak_{name}": value for name, value in largest.items()}
+    named |= {f"bytes_{name}": size for name, (size, _) in found.items()}
+    named |= {f"error_{name}": lost for name, (_, lost) in found.items()}
+    print(json_line("precision", named))
+
+
 def main() -> None:
     chosen = options()
     print(machine(), flush=True)
     rows, rounds, epochs = (300, 1, 1) if chosen.quick else (1200, 3, 4)
+    rows = chosen.rows or rows
     plan = load(EXAMPLE).replace(
         data={"rows": rows},
         rounds={"count": rounds},
@@ -129,12 +233,13 @@ def main() -> None:
     )
     console = Console(stderr=True)
     if chosen.probe:
-        peaks = largest_coordinates(plan.replace(seed=PROBED_SEED, codec={"value_bits": 32}), console)
-        print(f"largest weighted coordinates: {', '.join(f'{peak:.4f}' for peak in peaks)}")
-        print(f"the largest is {max(peaks):.4f}")
+        show_probe(plan.replace(seed=PROBED_SEED, codec=CODECS[REFERENCE]), console)
         return
+    names = [name for name in chosen.codecs.split(",") if name != REFERENCE]
+    if unknown := set(names) - set(CODECS):
+        raise SystemExit(f"no codec {', '.join(sorted(unknown))}: there are {', '.join(CODECS)}.")
     seeds = range(1, chosen.seeds + 1)
-    found = [run_seed(plan, seed, chosen.out, console) for seed in seeds]
+    found = [run_seed(plan, seed, names, chosen.out, console) for seed in seeds]
     print(report(seeds, found))
     print(json_line("precision", figures(found)))
 

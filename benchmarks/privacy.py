@@ -70,8 +70,9 @@ def private_plan(batch: int, steps: int) -> Plan:
 def rows_of(plan: Plan, task: Task) -> list[Example]:
     """As many rows as `expected_batch` is exact for."""
     tokenizer = AutoTokenizer.from_pretrained(locate(plan.model))
-    rows = prepare(read_table(plan.data), task, tokenizer, plan.data, plan.seed, "benchmark").train
-    wanted = round(plan.privacy.nominal_rows)
+    table = read_table(plan.data, task.card.columns(plan.data))
+    rows = prepare(table, task, tokenizer, plan.data, plan.seed, "benchmark").train
+    wanted = round(plan.privacy.nominal_units)
     if wanted > len(rows):
         raise SystemExit(f"there are only {len(rows)} rows to train on: choose fewer.")
     return [rows[row] for row in seeded_order(len(rows), "benchmark", plan.seed)[:wanted].tolist()]

@@ -87,7 +87,7 @@ def write_workload(plan: Plan, folder: Path) -> None:
 
 def deal(plan: Plan, task: Task) -> list[dict[str, list[tuple[str, int]]]]:
     """Every site's (text, label) rows to train on and held out: those that our own run will use."""
-    reviews = draw_rows(read_table(plan.data), plan.data.rows, plan.seed)
+    reviews = draw_rows(read_table(plan.data, task.card.columns(plan.data)), plan.data.rows, plan.seed)
     tokenizer = load_base(plan.model, task).tokenizer
     sites = []
     for name, indices in partition(reviews, plan.simulation, plan.data.label_column, plan.seed).items():
@@ -97,7 +97,7 @@ def deal(plan: Plan, task: Task) -> list[dict[str, list[tuple[str, int]]]]:
         texts = share[plan.data.text_column]
         parts: dict[str, list[tuple[str, int]]] = {"train": [], "test": []}
         for position, row in enumerate(rows):
-            parts["test" if position in held_out else "train"].append((texts[row.index], row.target))
+            parts["test" if position in held_out else "train"].append((texts[row.index], row.example.target))
         sites.append(parts)
     return sites
 

@@ -17,6 +17,7 @@ from sealora.cli.errors import guard
 COMMANDS = {
     "plan": "Write, check and show plans.",
     "simulate": "Run a plan with simulated sites on this machine.",
+    "compare": "Compare strategies on the same splits, over several seeds.",
     "evaluate": "Measure a trained adapter on held-out data.",
     "predict": "Use a trained adapter on new texts.",
     "audit": "Attack a run or a plan, and compare what leaks with what is claimed.",

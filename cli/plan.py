@@ -26,7 +26,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def new(
     path: Annotated[Path, typer.Argument(help="Where to write the plan.")] = Path("plan.toml"),
     task: Annotated[str, typer.Option(help="What the model learns to do.")] = "classification",
-    model: Annotated[str, typer.Option(help="The base model.")] = "bundled:minilm",
+    model: Annotated[str, typer.Option(help="The base model; one for the task by default.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a small plan with explanations to start from."""
@@ -85,14 +85,20 @@ def show(
 
 
 def _rows(expected: "Forecast") -> list[tuple[str, str]]:
-    return [
+    rows = [
         (
             "parameters",
             f"{expected.parameters_trained:,} trained, {expected.parameters_sent:,} sent"
             f"{_personal(expected)}; {expected.base_parameters:,} in the base's layers",
         ),
-        ("upload", f"{expected.words:,} words, {_size(expected.bytes_up)} per site and round"),
+        (
+            "upload",
+            f"{expected.words:,} words, {_size(expected.bytes_up)} per site and round, "
+            f"{expected.bytes_up / expected.parameters_sent:.2f} bytes for each value sent",
+        ),
         ("download", f"{_size(expected.bytes_down)} per site and round"),
+        ("products", _products(expected)),
+        ("discloses", expected.discloses),
         ("masks", _masks(expected)),
         ("privacy", _privacy(expected)),
         ("traffic", f"{_size(_traffic(expected))} for {expected.rounds} rounds of {expected.sites} sites"),
@@ -102,6 +108,24 @@ def _rows(expected: "Forecast") -> list[tuple[str, str]]:
             f"{_duration(expected.seconds)} simulated here (assumes {expected.assumption})",
         ),
     ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _products(expected: "Forecast") -> str:
+    """How products of factors travel; empty for a strategy that sends none."""
+    sketches = expected.sketches
+    if sketches is None:
+        return ""
+    cost = f"{sketches.values:,} values sent for them, {sketches.values / sketches.factors:.3g} times A and B"
+    if not sketches.sketched:
+        return f"{sketches.dense} sent as they are, without loss; {cost}"
+    loss = (
+        f"exact: {sketches.needed} suffice"
+        if sketches.width >= sketches.needed
+        else f"LOSSY: {sketches.needed} would be exact, and each round tells the error"
+    )
+    dense = f", {sketches.dense} sent as they are" if sketches.dense else ""
+    return f"{sketches.sketched} sketched with width {sketches.width} ({loss}){dense}; {cost}"
 
 
 def _personal(expected: "Forecast") -> str:
@@ -115,9 +139,14 @@ def _masks(expected: "Forecast") -> str:
     if masks is None:
         return "none: the coordinator sees the update of every site"
     dropouts = ", ".join(f"{count} in {phase}" for phase, count in masks.dropouts.items())
+    groups = (
+        f"{masks.groups} groups, the coordinator sees the sum of each; in the smallest "
+        if masks.groups
+        else ""
+    )
     return (
-        f"{masks.sites} sites, {masks.colluders} may collude, {masks.threshold} hold a secret together, "
-        f"a sum needs {masks.minimum_contributors}; may be lost: {dropouts}"
+        f"{groups}{masks.sites} sites, {masks.colluders} may collude, {masks.threshold} hold a secret "
+        f"together, a sum needs {masks.minimum_contributors}; may be lost: {dropouts}"
     )
 
 

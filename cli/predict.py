@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -29,9 +29,10 @@ def predict(
     # Imported here because torch and transformers take seconds.
     import sealora
 
-    predictions = sealora.Run.load(run).predict(chosen)
-    for text, prediction in zip(chosen, predictions, strict=True):
-        print(json.dumps({"text": text, **prediction}) if as_json else _line(text, prediction))
+    loaded = sealora.Run.load(run)
+    for text, prediction in zip(chosen, loaded.predict(chosen), strict=True):
+        line = f"{loaded.task.line(prediction)}\t{text}"
+        print(json.dumps({"text": text, **prediction}) if as_json else line)
 
 
 def texts_of(texts: Sequence[str], file: Path | None) -> list[str]:
@@ -56,9 +57,3 @@ def _read(file: Path) -> str:
         raise UsageError(f"{file} is not UTF-8.", "Save it in that encoding.") from None
     except OSError as error:
         raise UsageError(f"{file} cannot be read ({error.strerror}).") from None
-
-
-def _line(text: str, prediction: dict[str, Any]) -> str:
-    if "labels" in prediction:
-        return f"{', '.join(prediction['labels']) or '(none)'}\t{text}"
-    return f"{prediction['label']}\t{prediction['scores'][prediction['label']]:.3f}\t{text}"

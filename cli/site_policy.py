@@ -36,7 +36,7 @@ def review(path: PlanPath, folder: SiteDir = HERE, as_json: AsJson = False) -> N
     base, missing = _base(plan)
     verdicts = policy.check(_case(plan, book, policy, base, members))
     allowed = all(verdict.allowed for verdict in verdicts)
-    sentences = explain(plan, policy.settings, members)
+    sentences = explain(plan, policy.settings, members, site.name)
     model = base.hash if base is not None else None
     if as_json:
         lines = [{**asdict(verdict), "allowed": verdict.allowed} for verdict in verdicts]

@@ -33,20 +33,31 @@ def _list(chosen: list[Facts]) -> None:
         table.add_column(column, justify="right" if column in ("up", "down") else "left")
     for facts in chosen:
         table.add_row(
-            facts.name, facts.sends, f"{facts.upload:g}", f"{facts.download:g}", facts.personal, facts.summary
+            facts.name,
+            facts.sends,
+            f"{facts.upload:.3g}",
+            f"{facts.download:.3g}",
+            facts.personal,
+            facts.summary,
         )
     Console().print(table)
-    print("\nup, down: values sent for each value of A and B. `sealora strategies NAME` tells more.")
+    print(
+        "\nup, down: values for each value of A and B, among 8 sites. `sealora strategies NAME` tells more."
+    )
 
 
 def _show(facts: Facts) -> None:
     rows = [
         ("", facts.summary),
         ("source", facts.source),
-        ("sends", f"{facts.sends}: {facts.upload:g} values up, {facts.download:g} down for each of A and B"),
+        (
+            "sends",
+            f"{facts.sends}: {facts.upload:.3g} values up, {facts.download:.3g} down for each of A and B",
+        ),
         ("personal", facts.personal or "nothing: there is one model for all"),
         ("arithmetic", f"{facts.arithmetic}; {'mixed' if facts.mixed_ranks else 'equal'} ranks"),
         ("works with", _companions(facts)),
+        *([("discloses", facts.discloses)] if facts.discloses else []),
     ]
     print(facts.name)
     for title, text in rows:
@@ -58,6 +69,6 @@ def _show(facts: Facts) -> None:
 
 def _companions(facts: Facts) -> str:
     return (
-        f"secure aggregation: {yes(facts.secure_aggregation)}; record-level privacy: "
+        f"secure aggregation: {facts.secure_aggregation}; record-level privacy: "
         f"{yes(facts.record_privacy)}; local optimiser: {facts.optimizer}"
     )

@@ -19,7 +19,7 @@ from sealora.plan.logs import Log
 from sealora.protocol import frames, messages
 from sealora.protocol.carrier import Carrier
 from sealora.protocol.channel import Arrived, SiteEnd
-from sealora.protocol.errors import ProtocolError, UsageError
+from sealora.protocol.errors import ProtocolError, RunError, UsageError
 from sealora.protocol.frames import VERSIONS, Hello, Welcome
 from sealora.protocol.messages import Reason, Refusal
 
@@ -108,8 +108,7 @@ class Agent:
             try:
                 reply = self._handle(request)
             except Exception as error:
-                # Where, and not what it says: an exception's text can quote a record.
-                self._log("failed", kind=type(error).__name__, where=_place(error))
+                self._log("failed", kind=type(error).__name__, where=_place(error), reason=_shown(error))
                 reply = FAILED
             loop.call_soon_threadsafe(self._finish, reply)
 
@@ -132,6 +131,13 @@ def listen(path: Path) -> socket.socket:
         os.umask(mask)
     listener.listen()
     return listener
+
+
+def _shown(error: Exception) -> str | None:
+    """What an exception says, if it is of the machine: another's text can quote a record."""
+    if isinstance(error, RunError):
+        return error.message
+    return error.strerror if isinstance(error, OSError) else None
 
 
 def _place(error: Exception) -> str:

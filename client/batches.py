@@ -5,9 +5,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
-
-from sealora.models.task import Example
 
 BUCKETED_BATCHES = 64
 """Batches whose rows are sorted together; more would pad less and shuffle less."""
@@ -68,14 +65,3 @@ def _cheapest_starts(widths: Sequence[int], batch_size: int, pass_cost: int) -> 
             if cost < costs.get(end, math.inf):
                 costs[end], starts[end] = cost, start
     return starts
-
-
-def collate(examples: Sequence[Example], padding: int) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """(token ids, attention mask), both int64 of shape (rows, longest); no mask if nothing is padded."""
-    width = max(len(example.tokens) for example in examples)
-    tokens = np.full((len(examples), width), padding, dtype=np.int64)
-    mask = np.zeros((len(examples), width), dtype=np.int64)
-    for row, example in enumerate(examples):
-        tokens[row, : len(example.tokens)] = example.tokens
-        mask[row, : len(example.tokens)] = 1
-    return torch.from_numpy(tokens), None if mask.all() else torch.from_numpy(mask)

@@ -17,35 +17,50 @@ from sealora.protocol.errors import RunError
 from sealora.protocol.keystream import Keystream, derive_key
 from sealora.strategies.strategy import Part, Payload, Trained
 
+Vectors = Mapping[str, NDArray[np.floating[Any]]]
+"""One vector for each part."""
+
 
 def contribution(
     plan: PlanSettings,
     layout: Layout,
     parts: tuple[Part, ...],
-    upload: Payload,
+    coded: Vectors,
     factors: Mapping[str, float],
     trained: Trained,
     counted_rows: int,
     metrics: Mapping[str, Counts],
     rounding: Keystream,
 ) -> Words:
-    """Encode one site's upload, times its factors, with its weight by `counted_rows`, loss and metric sums.
+    """Encode one site's upload, as it is rounded, times its factors, with its weight by `counted_rows`, loss
+    and metric sums.
 
     With a privacy guarantee, the upload, its weight (the same for all) and noised metrics, if there are
     any, are all that is encoded.
     """
-    weight = site_weight(plan, counted_rows)
-    scaled = scale(parts, upload, relative_weight(plan, counted_rows), factors)
-    updates = {names.UPDATE + name: vector for name, vector in scaled.items()}
-    weights = {names.WEIGHT: np.array([weight])}
+    scaled = scale(parts, coded, relative_weight(plan, counted_rows), factors)
+    return layout.encode(segments_of(plan, scaled, factors, trained, counted_rows, metrics), rounding)
+
+
+def segments_of(
+    plan: PlanSettings,
+    scaled: Mapping[str, NDArray[np.float64]],
+    factors: Mapping[str, float],
+    trained: Trained,
+    counted_rows: int,
+    metrics: Mapping[str, Counts],
+) -> dict[str, NDArray[np.generic]]:
+    """The payload by the names of its segments, of an upload that was scaled and weighted."""
+    updates: dict[str, NDArray[np.generic]] = {names.UPDATE + name: vector for name, vector in scaled.items()}
+    weights = {names.WEIGHT: np.array([site_weight(plan, counted_rows)])}
     if plan.privacy.private:
-        return layout.encode({**updates, **weights, **metric_segments(metrics)}, rounding)
+        return {**updates, **weights, **metric_segments(metrics)}
     figures: dict[str, NDArray[np.generic]] = {
         names.CLIPPED: np.array([int(min(factors.values(), default=1.0) < 1.0)]),
         names.TRAIN_LOSS: np.array([round(min(trained.loss * LOSS_UNITS, names.MAX_TRAIN_LOSS))]),
         names.TRAIN_ROWS: np.array([trained.rows]),
     }
-    return layout.encode({**updates, **weights, **figures, **metric_segments(metrics)}, rounding)
+    return {**updates, **weights, **figures, **metric_segments(metrics)}
 
 
 def counted_rows(plan: PlanSettings, targets: Sequence[Any]) -> int:
@@ -66,31 +81,36 @@ def metric_segments(metrics: Mapping[str, Counts]) -> dict[str, NDArray[np.gener
     return {names.METRIC + name: counts for name, counts in metrics.items()}
 
 
-def clip(plan: PlanSettings, parts: tuple[Part, ...], upload: Payload, weight: float) -> dict[str, float]:
+def clip(
+    plan: PlanSettings, parts: tuple[Part, ...], upload: Payload, coded: Vectors, weight: float
+) -> dict[str, float]:
     """By how much each part must be scaled down, its group's direction kept, to stay within bounds.
 
-    The bounds are the plan's L2 norm, joint over the parts of a group, and each part's range after
-    weighting, all in float64. Returns factors in (0, 1] by part. Raises RunError if the upload holds
-    NaN or infinity: the site refuses its own update.
+    The bounds are the plan's L2 norm, joint over the parts of a group, and each part's range for what is
+    rounded of it (`coded`), after weighting, all in float64. Returns factors in (0, 1] by part. Raises
+    RunError if the upload holds NaN or infinity: the site refuses its own update.
     """
     factors: dict[str, float] = {}
     for group in dict.fromkeys(part.group for part in parts):
         members = [part for part in parts if part.group == group]
-        factors |= dict.fromkeys([part.name for part in members], _factor(plan, members, upload, weight))
+        factor = _factor(plan, members, upload, coded, weight)
+        factors |= dict.fromkeys([part.name for part in members], factor)
     return factors
 
 
 def scale(
-    parts: tuple[Part, ...], upload: Payload, weight: float, factors: Mapping[str, float]
+    parts: tuple[Part, ...], coded: Vectors, weight: float, factors: Mapping[str, float]
 ) -> dict[str, NDArray[np.float64]]:
     """The vectors as they are summed: scaled down, and weighted where they are."""
     return {
-        part.name: upload[part.name].astype(np.float64) * (_weight(part, weight) * factors[part.name])
+        part.name: coded[part.name].astype(np.float64) * (_weight(part, weight) * factors[part.name])
         for part in parts
     }
 
 
-def _factor(plan: PlanSettings, parts: Sequence[Part], upload: Payload, weight: float) -> float:
+def _factor(
+    plan: PlanSettings, parts: Sequence[Part], upload: Payload, coded: Vectors, weight: float
+) -> float:
     """The factor of one group."""
     norm = math.sqrt(sum(float(np.square(upload[part.name], dtype=np.float64).sum()) for part in parts))
     if not math.isfinite(norm):
@@ -99,7 +119,7 @@ def _factor(plan: PlanSettings, parts: Sequence[Part], upload: Payload, weight: 
     scaled = factor
     for part in parts:
         # Multiplied in the order of `scale`, so that a peak within the range stays within it.
-        peak = float(np.abs(upload[part.name]).max(initial=0)) * (_weight(part, weight) * factor)
+        peak = float(np.abs(coded[part.name]).max(initial=0)) * (_weight(part, weight) * factor)
         if peak > part_range(plan, part):
             scaled = min(scaled, factor * (part_range(plan, part) / peak * (1 - 1e-12)))
     return scaled

@@ -30,10 +30,15 @@ CAUSES = {
     "Connection refused": "nobody listens there",
     "DNS resolution": "its name is not known",
     "Cancelling all calls": "it has ended",
+    "CANCELLED": "it has ended",
+    "unavailable": "it has ended",
+    "Internal error from Core": "it ended the connection while a frame was on its way there",
     "Socket closed": "it, or something on the way, closed the connection",
     "imeout": "no answer",
 }
 """What gRPC says, and what it means; its words are for its developers."""
+BROKEN = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK, grpc.StatusCode.INTERNAL
+"""Codes with which gRPC ends a stream of its own accord; all others are the coordinator's answer."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ class Link:
     async def _upwards(self, pipe: Pipe, call: "grpc.aio.StreamStreamCall[bytes, bytes]") -> None:
         while (frame := await pipe.read()) is not None:
             try:
-                await call.write(frame)
+                await call.write(bytes(frame))
                 self.figures.sent(len(frame))
             except asyncio.InvalidStateError:  # what gRPC raises once the stream has ended
                 raise Lost(_reason(await call.code(), await call.details())) from None
@@ -140,7 +145,7 @@ class Link:
 
 def _reason(code: grpc.StatusCode, details: str | None) -> str:
     """Why a stream ended, for people: in the coordinator's own words where it answered."""
-    if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK):
+    if code not in BROKEN:
         return details or str(code)
     cause = next((cause for sign, cause in CAUSES.items() if sign in (details or "")), details)
     return f"no connection to the coordinator: {cause or 'it closed the connection'}"

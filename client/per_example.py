@@ -28,10 +28,12 @@ class _Call:
 class PerExampleGradients:
     """Gradients by example of the named parameters, which must all belong to linear layers.
 
-    Raises ModelError for a parameter that does not, or that several layers share.
+    `sequences` is how many rows of a batch, side by side, are one example's. Raises ModelError for a
+    parameter that does not belong to a linear layer, or that several layers share.
     """
 
-    def __init__(self, model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> None:
+    def __init__(self, model: nn.Module, parameters: Mapping[str, nn.Parameter], sequences: int = 1) -> None:
+        self._sequences = sequences
         self._names = {id(parameter): name for name, parameter in parameters.items()}
         self._layers = list(_owners(model, self._names))
         self._calls: list[_Call] = []
@@ -54,6 +56,7 @@ class PerExampleGradients:
         """
         calls, self._calls = self._calls, []
         slopes = torch.autograd.grad(losses.sum(), [call.outputs for call in calls], allow_unused=True)
+        self._calls.clear()  # what layers did that were computed again on the way back
         gradients: dict[str, torch.Tensor] = {}
         for call, slope in zip(calls, slopes, strict=True):
             if slope is not None:
@@ -67,7 +70,7 @@ class PerExampleGradients:
     def _add(
         self, gradients: dict[str, torch.Tensor], call: _Call, slope: torch.Tensor, examples: int
     ) -> None:
-        if slope.shape[0] != examples:
+        if slope.shape[0] != examples * self._sequences:
             raise ModelError(
                 "this model computes on all examples' tokens together, so single gradients are not known.",
                 "Use another model, or another implementation of its attention.",

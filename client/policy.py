@@ -12,6 +12,7 @@ from math import inf
 
 from sealora.client.site_config import columns, window
 from sealora.client.site_settings import SiteSettings
+from sealora.plan.cohort_sizes import cohort_sizes
 from sealora.plan.contract import canonical, contract, sha256
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.admission import Floors
@@ -46,8 +47,10 @@ class Case:
 
     @property
     def cohort(self) -> int:
-        """Sites of a round; 0 where that is not known."""
-        return len(self.header.cohort) if self.header is not None else self.plan.cohort.size or self.sites
+        """Sites of a session, which is one group's where there are groups; 0 where that is not known."""
+        if self.header is not None:
+            return len(self.header.cohort)
+        return min(cohort_sizes(self.plan, self.plan.cohort.size or self.sites))
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def tasks(policy: Policy, case: Case) -> Verdict:
 
 def used_columns(policy: Policy, case: Case) -> Verdict:
     """Only columns that are listed are read; a plan cannot name others, for the mapping is the site's."""
-    allowed, used = policy.settings.allow.columns, columns(policy.settings)
+    allowed, used = policy.settings.allow.columns, columns(policy.settings, case.plan)
     refusal = "" if not allowed or set(used) <= set(allowed) else "a column is not allowed here"
     return Verdict("allow.columns", ", ".join(allowed) or "those of [data]", ", ".join(used), refusal)
 

@@ -6,7 +6,7 @@ the optimiser does with that is post-processing. How many steps there are, and w
 public.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -15,7 +15,8 @@ from sealora.client.batches import snug_batches
 from sealora.client.per_example import PerExampleGradients, clipped_sum
 from sealora.client.self_test import check_training, check_units
 from sealora.client.torch_trainer import TorchTrainer, add_gradients
-from sealora.client.units import Unit, clipped_unit_sum, units_of
+from sealora.client.unit_gradients import Unit, clipped_unit_sum
+from sealora.client.units import units_of
 from sealora.models import lora
 from sealora.models.adapter import AdapterLayout, Tensors
 from sealora.models.task import Counts, Example
@@ -36,7 +37,8 @@ OTHER_PASS_COST = 4096
 class PrivateTrainer:
     """A Trainer whose result is differentially private in every unit of `examples`.
 
-    `synthetic` examples, which are no one's, serve the self-test that every start begins with.
+    `synthetic` examples, which are no one's, serve the self-test that every start begins with; `layouts` are
+    those that the strategy trains, round by round, and the trainer's own without one.
     Raises ModelError if the model's gradients cannot be had by example, RunError if the test fails.
     """
 
@@ -47,15 +49,17 @@ class PrivateTrainer:
         schedule: Schedule,
         microbatch_size: int,
         synthetic: Sequence[Example],
+        layouts: Collection[AdapterLayout] = (),
     ) -> None:
         self._inner = inner
         self._settings = settings
         self._event = schedule.training
         self._microbatch = microbatch_size or MICROBATCH
         self._noise = GaussianNoise()
-        check_training(inner, synthetic, self._step_on)
-        if settings.unit == "group":
-            check_units(inner, synthetic, self._clipped_unit_sum, settings.clipping_norm)
+        for layout in layouts or [inner.layout]:
+            check_training(inner, layout, synthetic, self._step_on)
+            if settings.unit == "group":
+                check_units(inner, layout, synthetic, self._clipped_unit_sum, settings.clipping_norm)
 
     @property
     def layout(self) -> AdapterLayout:
@@ -113,7 +117,7 @@ class PrivateTrainer:
     def _clipped_sum(self, parameters: Mapping[str, nn.Parameter], batch: Sequence[Example]) -> torch.Tensor:
         """See `clipped_sum`; rows of like length go through the model together. Zeros for no rows."""
         total = torch.zeros(sum(p.numel() for p in parameters.values()), dtype=torch.float64)
-        gradients = PerExampleGradients(self._inner.model, parameters)
+        gradients = PerExampleGradients(self._inner.model, parameters, self._inner.sequences)
         with gradients.recording():
             for rows in self._passes(batch, self._microbatch):
                 losses = self._inner.losses([batch[row] for row in rows])
@@ -125,7 +129,7 @@ class PrivateTrainer:
     ) -> torch.Tensor:
         """See `clipped_unit_sum`."""
         return clipped_unit_sum(
-            PerExampleGradients(self._inner.model, parameters),
+            PerExampleGradients(self._inner.model, parameters, self._inner.sequences),
             self._inner.losses,
             self._passes,
             parameters,
@@ -137,4 +141,4 @@ class PrivateTrainer:
     def _passes(self, batch: Sequence[Example], microbatch: int) -> Iterator[list[int]]:
         """The rows of each forward pass."""
         cost = PASS_COST.get(self._inner.model.device.type, OTHER_PASS_COST)
-        return snug_batches([len(example.tokens) for example in batch], microbatch, cost)
+        return snug_batches([example.length for example in batch], microbatch, cost)

@@ -4,20 +4,22 @@ from collections.abc import Iterator
 
 from sealora.client.site_config import columns
 from sealora.client.site_settings import SiteSettings
+from sealora.plan.cohort_sizes import cohort_sizes
 from sealora.plan.settings import PlanSettings
 from sealora.privacy.statement import UNITS
+from sealora.strategies.registry import strategy_class
 
 
-def explain(plan: PlanSettings, site: SiteSettings, members: int = 0) -> list[str]:
+def explain(plan: PlanSettings, site: SiteSettings, members: int = 0, name: str = "") -> list[str]:
     """Sentences about one run of the plan at this site, in the order of what happens.
 
-    `members` are the sites that could take part; 0 where that is not known yet.
+    `members` are the sites that could take part; 0 where that is not known yet. `name` is this site's.
     """
-    return [*_reads(plan, site), *_trains(plan), *_sends(plan, members), *_promises(plan)]
+    return [*_reads(plan, site), *_trains(plan, name), *_sends(plan, members), *_promises(plan)]
 
 
 def _reads(plan: PlanSettings, site: SiteSettings) -> Iterator[str]:
-    used = " and ".join(f"'{column}'" for column in columns(site))
+    used = " and ".join(f"'{column}'" for column in columns(site, plan))
     rows = f"up to {site.data.rows:,} rows" if site.data.rows else "all rows"
     yield f"It reads {rows} of {site.data.path}, from the columns {used}. Rows never leave this site."
     if not plan.privacy.private:
@@ -25,10 +27,11 @@ def _reads(plan: PlanSettings, site: SiteSettings) -> Iterator[str]:
         yield f"It sets {share} of the rows aside to measure the model on, and trains on the others."
 
 
-def _trains(plan: PlanSettings) -> Iterator[str]:
+def _trains(plan: PlanSettings, name: str) -> Iterator[str]:
     labels = ", ".join(plan.task.labels[:10]) + (", …" if len(plan.task.labels) > 10 else "")
-    task = f"{plan.task.name} ({labels})"
-    yield f"It trains an adapter of rank {plan.lora.rank} on {plan.model.name} for {task}."
+    task = f"{plan.task.name} ({labels})" if labels else plan.task.name
+    rank = plan.lora.ranks.get(name, plan.lora.rank)
+    yield f"It trains an adapter of rank {rank} on {plan.model.name} for {task}."
     attempts = f"each tried up to {plan.rounds.attempts} times" if plan.rounds.attempts > 1 else "tried once"
     yield (
         f"It does so in {plan.rounds.count} rounds, {attempts}, with {plan.training.threads} CPU threads "
@@ -45,6 +48,8 @@ def _sends(plan: PlanSettings, members: int) -> Iterator[str]:
         yield f"In each round it sends {what} under masks. {_hidden(plan, plan.cohort.size or members)}"
     else:
         yield f"In each round it sends {what} in clear: the coordinator sees this site's own."
+    if disclosed := strategy_class(plan.strategy.name).card.discloses:
+        yield disclosed
     if not plan.privacy.private:
         yield "The sums count rows, losses and the model's hits and misses on the rows set aside."
     if noised:
@@ -55,10 +60,12 @@ def _sends(plan: PlanSettings, members: int) -> Iterator[str]:
 def _hidden(plan: PlanSettings, sites: int) -> str:
     if not sites:
         return "The coordinator learns the sum over several sites; how many depends on the roster."
-    settings = plan.secure_aggregation
+    settings, sizes = plan.secure_aggregation, cohort_sizes(plan, sites)
+    whose = f" in each of {len(sizes)} fixed groups" if len(sizes) > 1 else ""
+    least, most = min(sizes), max(sizes)
     return (
-        f"The coordinator learns the sum over {settings.minimum_of(sites)} to {sites} sites, also if "
-        f"{settings.colluders_of(sites)} of them conspire with it."
+        f"The coordinator learns the sum over {settings.minimum_of(least)} to {most} sites{whose}, also if "
+        f"{settings.colluders_of(least)} of them conspire with it."
     )
 
 

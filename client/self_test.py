@@ -27,21 +27,19 @@ UnitSum = Callable[[Parameters, Sequence[Sequence[Example]], int], torch.Tensor]
 
 
 def synthetic_examples(task: Task, vocabulary: int) -> list[Example]:
-    """A few rows of tokens that mean nothing, with the task's labels in turn."""
+    """A few rows of tokens that mean nothing."""
     generator = np.random.default_rng(0)
-    labels = task.settings.labels
     return [
-        Example(
-            tuple(generator.integers(vocabulary // 2, vocabulary, min(length, task.settings.max_length))),
-            task.label(labels[number % len(labels)]),
-        )
+        task.synthetic(generator.integers(vocabulary // 2, vocabulary, length).tolist(), number)
         for number, length in enumerate(LENGTHS)
     ]
 
 
-def check_training(trainer: TorchTrainer, examples: Sequence[Example], step: Step) -> None:
-    """Raises RunError unless gradients by example are right and a step moves every tensor."""
-    parameters = _prepared(trainer)
+def check_training(
+    trainer: TorchTrainer, layout: AdapterLayout, examples: Sequence[Example], step: Step
+) -> None:
+    """Raises RunError unless gradients by example are right and a step moves every tensor that trains."""
+    parameters = _prepared(trainer, layout)
     _check_gradients(trainer, parameters, examples)
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     step(parameters, examples)
@@ -53,10 +51,14 @@ def check_training(trainer: TorchTrainer, examples: Sequence[Example], step: Ste
 
 
 def check_units(
-    trainer: TorchTrainer, examples: Sequence[Example], unit_sum: UnitSum, clipping_norm: float
+    trainer: TorchTrainer,
+    layout: AdapterLayout,
+    examples: Sequence[Example],
+    unit_sum: UnitSum,
+    clipping_norm: float,
 ) -> None:
     """Raises RunError unless groups are clipped as one, also where a microbatch cuts through them."""
-    parameters = _prepared(trainer)
+    parameters = _prepared(trainer, layout)
     groups = [examples[:3], examples[3:]]
     mine = unit_sum(parameters, groups, 2)
     true = torch.zeros_like(mine)
@@ -71,7 +73,7 @@ _REMEDY = "Nothing was released; choose another model or other lora.target_modul
 
 
 def _check_gradients(trainer: TorchTrainer, parameters: Parameters, examples: Sequence[Example]) -> None:
-    gradients = PerExampleGradients(trainer.model, parameters)
+    gradients = PerExampleGradients(trainer.model, parameters, trainer.sequences)
     with gradients.recording():
         found = gradients.of(trainer.losses(examples))
     dead = sorted(name for name in parameters if name not in found or not found[name].any())
@@ -97,10 +99,9 @@ def _alike(mine: torch.Tensor, true: torch.Tensor) -> bool:
     return bool(distance <= TOLERANCE * torch.linalg.vector_norm(true))
 
 
-def _prepared(trainer: TorchTrainer) -> Parameters:
+def _prepared(trainer: TorchTrainer, layout: AdapterLayout) -> Parameters:
     """The parameters that train, at values none of which is zero."""
-    names = [spec.name for spec in trainer.layout.of_kind("shared", "personal")]
-    return trainer.prepare(_start(trainer.layout), names, bytes(32))
+    return trainer.prepare(_start(layout), layout.trained, bytes(32))
 
 
 def _start(layout: AdapterLayout) -> dict[str, Array]:

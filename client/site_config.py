@@ -8,7 +8,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sealora.client.site_settings import SiteSettings
-from sealora.models.settings import DataSettings
+from sealora.models.settings import ColumnSettings, DataSettings
+from sealora.models.task_registry import task_card
 from sealora.plan.contract import SITE_DATA_KEYS
 from sealora.plan.locator import locate
 from sealora.plan.problems import Problem, did_you_mean, raise_for
@@ -67,16 +68,18 @@ def window(text: str) -> tuple[time, time]:
     return time(start_hour, start_minute), time(end_hour, end_minute)
 
 
-def columns(settings: SiteSettings) -> tuple[str, ...]:
-    """The columns of the table that are used, each once."""
-    data = settings.data
-    named = (data.text_column, data.label_column, data.filter_column, data.group_column)
+def columns(settings: SiteSettings, plan: PlanSettings) -> tuple[str, ...]:
+    """The columns of the table that a plan's task uses, each once. Raises PlanError for an unknown task."""
+    keys = (*task_card(plan.task.name).columns(settings.data), "filter_column", "group_column")
+    named = [getattr(settings.data, key) for key in keys]
     return tuple(dict.fromkeys(column for column in named if column))
 
 
 def _columns_allowed(settings: SiteSettings) -> Iterator[Problem]:
     allowed = settings.allow.columns
-    for key in ("text_column", "label_column", "filter_column", "group_column"):
+    # Which columns count depends on the plan's task; `columns` is checked when a plan is known.
+    written = sorted(settings.data.model_fields_set & set(ColumnSettings.model_fields))
+    for key in (*written, "filter_column", "group_column"):
         column = getattr(settings.data, key)
         if allowed and column and column not in allowed:
             yield Problem(

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from sealora.models.settings import ColumnSettings
 from sealora.protocol.enrolment import Key
 from sealora.protocol.settings import Settings
 
@@ -11,17 +12,13 @@ Fewest = Annotated[int, Field(ge=0, le=100_000)]
 Epsilon = Annotated[float, Field(ge=0, le=1e6)]
 
 
-class SiteDataSettings(Settings):
+class SiteDataSettings(ColumnSettings):
     """Where the site's rows are. A plan's own keys of this name are a simulation's and do not count here."""
 
     name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")] = "records"
     """Name of the data set: its privacy ledger goes by it, in all runs."""
     path: str
     """File or folder (CSV, TSV, JSONL, Parquet), from this file's folder, or `bundled:NAME`."""
-    text_column: str = "text"
-    """Column with the text."""
-    label_column: str = "label"
-    """Column with the label."""
     filter_column: str = ""
     """Column to select rows by; empty keeps all rows."""
     filter_value: str = ""

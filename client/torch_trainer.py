@@ -8,19 +8,21 @@ import copy
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from peft import PeftModel
 
-from sealora.client.batches import collate, shuffled_batches, sorted_batches
+from sealora.client.batches import shuffled_batches, sorted_batches
+from sealora.client.packing_check import check_packing
 from sealora.client.schedule import learning_rate
-from sealora.models import lora
+from sealora.models import checkpointing, lora
 from sealora.models.adapter import AdapterLayout, Tensors
 from sealora.models.base import Base
+from sealora.models.batch import Batch
 from sealora.models.settings import LoraSettings, TrainingSettings
-from sealora.models.task import Counts, Example, Task
+from sealora.models.task import Counts, Example, Referring, Task
 from sealora.protocol.errors import RunError
 from sealora.strategies.strategy import GradientTerm, Start, Trained
 
@@ -39,14 +41,23 @@ class TorchTrainer:
         self._rounds = rounds
         self._stopped = threading.Event()
         self._class_bias: torch.Tensor | None = None
-        self._adopt(lora.attach(base.model, lora_settings, task.head).to(base.device))
+        self._draws = bytes(32)
+        self._references: dict[Example, Example] = {}
+        if settings.gradient_checkpointing:
+            checkpointing.enable(base.model)
+        self._adopt(lora.attach(base.model, lora_settings, task.card.head).to(base.device))
+        self._layout = lora.layout_of(self.model)
         torch.set_num_threads(settings.threads)
+        check_packing(
+            task,
+            lambda examples, packed: self._collate(examples, self._draws, packed),
+            self._losses,
+            exact=base.autocast is None and base.model.dtype == torch.float32,
+        )
 
     def _adopt(self, model: PeftModel) -> None:
         self.model = model
         self._dropout = lora.seed_dropout(model, self._base.device)
-        self._parameters = lora.parameters_of(model)
-        self._layout = lora.layout_of(model)
 
     def replica(self) -> "TorchTrainer":
         """A trainer for another thread: its own adapter on the same frozen base, in the same memory."""
@@ -64,10 +75,20 @@ class TorchTrainer:
         """The adapter's tensors."""
         return self._layout
 
+    @property
+    def tokenizer(self) -> Any:
+        """See Reader."""
+        return self._base.tokenizer
+
+    @property
+    def sequences(self) -> int:
+        """Rows that an example has in a batch where examples are kept apart."""
+        return self._task.card.sequences
+
     def train(
         self, start: Start, trains: Sequence[str], examples: Sequence[Example], round_number: int, seed: bytes
     ) -> Trained:
-        """See Trainer. `seed` (32 bytes) decides the order of the rows and any dropout."""
+        """See Trainer. `seed` (32 bytes) decides the order of the rows, any dropout and any masking."""
         trained = self.prepare(start.tensors, trains, seed)
         self._class_bias = self._bias_of(examples)
         optimizer = self.optimizer(list(trained.values()))
@@ -93,40 +114,46 @@ class TorchTrainer:
     def evaluate(self, tensors: Tensors, examples: Sequence[Example]) -> dict[str, Counts]:
         """See Trainer."""
         sums = {part.name: np.zeros(part.length, dtype=np.int64) for part in self._task.sums()}
-        for rows, logits in self._logits(tensors, examples):
-            targets = self._task.target_tensor([examples[row].target for row in rows], 0)
-            for name, counts in self._task.count(logits, targets).items():
+        for _, outputs, targets in self._measured(tensors, examples):
+            for name, counts in self._task.count(outputs, targets).items():
                 sums[name] += counts
         return sums
 
     def rows(self, tensors: Tensors, examples: Sequence[Example]) -> Iterator[tuple[int, dict[str, Counts]]]:
         """See Trainer."""
-        for rows, logits in self._logits(tensors, examples):
-            targets = self._task.target_tensor([examples[row].target for row in rows], 0)
+        for rows, outputs, targets in self._measured(tensors, examples):
             for place, row in enumerate(rows):
                 one = slice(place, place + 1)
-                yield row, self._task.count(logits[one], targets[one])
+                yield row, self._task.count(outputs[one], targets[one])
 
     def predict(self, tensors: Tensors, examples: Sequence[Example]) -> list[dict[str, Any]]:
         """The task's prediction for each example, in their order."""
         predictions: list[dict[str, Any]] = [{}] * len(examples)
-        for rows, logits in self._logits(tensors, examples):
-            for row, prediction in zip(rows, self._task.predict(logits), strict=True):
+        for rows in self._sorted(tensors, examples):
+            found = self._task.predict(self, [examples[row] for row in rows])
+            for row, prediction in zip(rows, found, strict=True):
                 predictions[row] = prediction
         return predictions
+
+    def outputs(self, examples: Sequence[Example]) -> torch.Tensor:
+        """See Reader."""
+        return self._measure(examples)[0]
 
     def prepare(self, tensors: Tensors, trains: Sequence[str], seed: bytes) -> dict[str, torch.nn.Parameter]:
         """Write an adapter into the model, ready to train; returns the parameters of these names."""
         lora.write(self.model, tensors)
-        for name, parameter in self._parameters.items():
+        parameters = lora.parameters_of(self.model)
+        for name, parameter in parameters.items():
             parameter.requires_grad_(name in trains)
             parameter.grad = None
         self._dropout.manual_seed(int.from_bytes(seed[:8], "big"))
+        self._draws = seed
         self.model.eval()
+        checkpointing.begin(self.model)
         for name, module in self.model.named_modules():
             if name.endswith("lora_dropout"):
                 module.train()
-        return {name: self._parameters[name] for name in trains}
+        return {name: parameters[name] for name in trains}
 
     def optimizer(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         """A fresh optimiser of the plan's kind."""
@@ -147,12 +174,17 @@ class TorchTrainer:
         return size
 
     def losses(self, examples: Sequence[Example]) -> torch.Tensor:
-        """The training loss of each example, shape (examples,), with its graph."""
-        logits = self._forward(examples)
+        """The training loss of each example, shape (examples,), with its graph.
+
+        Each example has rows of its own in the batch, so that single gradients can be told apart.
+        """
+        return self._losses(self._collate(examples, self._draws, packed=False))
+
+    def _losses(self, batch: Batch) -> torch.Tensor:
+        outputs = self._forward(batch)
         if self._class_bias is not None:
-            logits = logits.float() + self._class_bias
-        targets = self._task.target_tensor([e.target for e in examples], logits.shape[1])
-        return self._task.losses(logits, targets.to(logits.device))
+            outputs = outputs.float() + self._class_bias
+        return self._task.losses(outputs, batch.targets)
 
     def _bias_of(self, examples: Sequence[Example]) -> torch.Tensor | None:
         strength = self._settings.label_calibration
@@ -161,39 +193,68 @@ class TorchTrainer:
         return strength * self._task.class_bias([e.target for e in examples]).to(self._base.device)
 
     def _epochs(self, examples: Sequence[Example], generator: np.random.Generator) -> Iterator[list[int]]:
-        lengths = [len(example.tokens) for example in examples]
+        lengths = [example.length for example in examples]
         for _ in range(self._settings.epochs):
             yield from shuffled_batches(lengths, self._settings.batch_size, generator)
 
     def _accumulate(self, batch: Sequence[Example]) -> torch.Tensor:
-        """Add the gradient of the batch's mean loss, microbatch by microbatch; returns the summed loss."""
+        """Add the gradient of the batch's mean loss by weight, microbatch by microbatch.
+
+        Returns the examples' summed loss, unweighted.
+        """
         size = self._settings.microbatch_size or len(batch)
+        weight = sum(example.weight for example in batch)
         total = torch.zeros((), dtype=torch.float64)
         for start in range(0, len(batch), size):
-            loss = self.losses(batch[start : start + size]).sum()
-            (loss / len(batch)).backward()  # type: ignore[no-untyped-call]
-            total += loss.detach().double().cpu()
+            part = batch[start : start + size]
+            losses = self._losses(self._collate(part, self._draws, packed=True))
+            weights = torch.tensor([example.weight for example in part], device=losses.device)
+            ((losses * weights).sum() / weight).backward()  # type: ignore[no-untyped-call]
+            total += losses.detach().sum().double().cpu()
         return total
 
-    def _logits(
-        self, tensors: Tensors, examples: Sequence[Example]
-    ) -> Iterator[tuple[list[int], torch.Tensor]]:
+    def _sorted(self, tensors: Tensors, examples: Sequence[Example]) -> Iterator[list[int]]:
+        """All rows in batches of like lengths, with the adapter written and no gradients kept."""
         lora.write(self.model, tensors)
         self.model.eval()
         with torch.inference_mode():
-            for rows in sorted_batches([len(e.tokens) for e in examples], EVALUATION_BATCH):
+            for rows in sorted_batches([example.length for example in examples], EVALUATION_BATCH):
                 self._check_stopped()
-                yield rows, self._forward([examples[row] for row in rows]).float().cpu()
+                yield rows
 
-    def _forward(self, examples: Sequence[Example]) -> torch.Tensor:
-        tokens, mask = collate(examples, self._base.tokenizer.pad_token_id or 0)
-        device = self._base.device
+    def _measured(
+        self, tensors: Tensors, examples: Sequence[Example]
+    ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
+        """Row numbers, outputs and targets of all rows."""
+        for rows in self._sorted(tensors, examples):
+            yield rows, *self._measure([examples[row] for row in rows])
+
+    def _measure(self, examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs and targets on the CPU; whatever is drawn is always the same."""
+        batch = self._collate(examples, bytes(32), packed=True)
+        return self._forward(batch).float().cpu(), batch.targets.cpu()
+
+    def _collate(self, examples: Sequence[Example], seed: bytes, packed: bool) -> Batch:
+        known = [self._referred(example) for example in examples] if self._task.card.reference else examples
+        return self._task.collate(known, self._base.tokenizer, seed, packed).to(self._base.device)
+
+    def _referred(self, example: Example) -> Example:
+        """The example with what the base alone makes of it, computed when it is first met and then kept.
+
+        Each is computed by itself, for what a batch gives depends a little on who else is in it.
+        """
+        known = self._references.get(example)
+        if known is None:
+            task = cast(Referring, self._task)
+            batch = task.collate([example], self._base.tokenizer, bytes(32), packed=False)
+            with torch.no_grad(), lora.switched_off(self.model):
+                outputs = self._forward(batch.to(self._base.device))
+            known = self._references[example] = task.refer(example, outputs[0].float().cpu())
+        return known
+
+    def _forward(self, batch: Batch) -> torch.Tensor:
         with self._autocast():
-            output = self.model(
-                input_ids=tokens.to(device), attention_mask=None if mask is None else mask.to(device)
-            )
-        logits: torch.Tensor = output.logits
-        return logits
+            return self._task.forward(self.model, batch)
 
     def _check_stopped(self) -> None:
         if self._stopped.is_set():

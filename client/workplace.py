@@ -7,6 +7,7 @@ import datasets
 
 from sealora.client.attempt_file import AttemptFile
 from sealora.client.base_facts import weights_size
+from sealora.client.contract import Contract
 from sealora.client.membership import SecureSessionsOfSite
 from sealora.client.memory import SiteMemory
 from sealora.client.policy import Case
@@ -15,7 +16,7 @@ from sealora.client.private_trainer import PrivateTrainer
 from sealora.client.purse import Purse
 from sealora.client.resources import limit_memory
 from sealora.client.self_test import synthetic_examples
-from sealora.client.site import Contract, SessionFactory, Site
+from sealora.client.site import SessionFactory, Site
 from sealora.client.site_config import data_settings
 from sealora.client.site_folder import SiteFolder
 from sealora.client.site_settings import SiteSettings
@@ -29,6 +30,7 @@ from sealora.models.site_data import SiteData, prepare
 from sealora.models.table import draw_rows, read_table
 from sealora.models.task import Task, load_task
 from sealora.plan.loader import Plan
+from sealora.plan.payload import trained_layouts
 from sealora.plan.privacy_forecast import plan_schedule
 from sealora.protocol.keys import IdentityKey
 from sealora.protocol.plain import PlainSiteHalf
@@ -52,7 +54,7 @@ def open_site(folder: SiteFolder, plan: Plan, identity: IdentityKey, attempts: A
     _require_allowed(book, plan, base)
     trainer = _trainer(plan, task, base)
     where = data_settings(plan, settings, folder.path)
-    table = draw_rows(read_table(where), where.rows, plan.seed)
+    table = draw_rows(read_table(where, task.card.columns(where)), where.rows, plan.seed)
     return Site(
         name=folder.name,
         contract=Contract(plan, bytes.fromhex(plan.hash), task, load_strategy(plan.strategy)),
@@ -100,8 +102,9 @@ def _trainer(plan: Plan, task: Task, base: Base) -> Trainer:
     if not plan.privacy.private:
         return trainer
     synthetic = synthetic_examples(task, len(base.tokenizer))
+    layouts = trained_layouts(plan, load_strategy(plan.strategy), trainer.layout)
     return PrivateTrainer(
-        trainer, plan.privacy, plan_schedule(plan), plan.training.microbatch_size, synthetic
+        trainer, plan.privacy, plan_schedule(plan), plan.training.microbatch_size, synthetic, layouts
     )
 
 

@@ -19,8 +19,8 @@ from sealora.protocol.errors import ModelError
 
 Array = NDArray[np.float32]
 Tensors = Mapping[str, Array]
-Kind = Literal["shared", "frozen", "personal", "residual"]
-Role = Literal["A", "B", "other"]
+Kind = Literal["shared", "derived", "frozen", "personal", "residual"]
+Role = Literal["A", "B", "R", "W", "other"]
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,11 @@ class TensorSpec:
     """One tensor of an adapter.
 
     `role` is "A" (rank × in) or "B" (out × rank) of a LoRA pair, which `module` and `scale`
-    (alpha / rank) belong to, or "other" (a classifier head). `kind` says what becomes of it in a
-    round: *shared* tensors are trained and sent, *personal* ones trained and never sent, *frozen*
-    ones held as they are, *residual* ones folded into the base.
+    (alpha / rank) belong to, or "other" (a classifier head). Strategies can add "R" (rank × rank), so that
+    the pair computes scale·B·R·A, and "W" (out × in), a change of the module's own weight. `kind` says what
+    becomes of a tensor in a round: *shared* ones are trained and sent, *derived* ones trained and sent only
+    within something made of them, *personal* ones trained and never sent, *frozen* ones held as they are,
+    *residual* ones added to the base.
     """
 
     name: str
@@ -73,9 +75,14 @@ class AdapterLayout:
         return tuple(spec for spec in self.specs if spec.kind in kinds)
 
     @property
+    def training(self) -> tuple[TensorSpec, ...]:
+        """The specs of the tensors that sites train, in order."""
+        return self.of_kind("shared", "derived", "personal")
+
+    @property
     def trained(self) -> tuple[str, ...]:
         """Names of the tensors that sites train, in order."""
-        return tuple(spec.name for spec in self.of_kind("shared", "personal"))
+        return tuple(spec.name for spec in self.training)
 
     @property
     def pairs(self) -> tuple[tuple[TensorSpec, TensorSpec], ...]:
@@ -92,6 +99,19 @@ class AdapterLayout:
         """This layout with all tensors of one role of another kind."""
         specs = (replace(spec, kind=kind) if spec.role == role else spec for spec in self.specs)
         return replace(self, specs=tuple(specs))
+
+    def of_rank(self, rank: int) -> "AdapterLayout":
+        """This layout with all adapters of another rank and of the same scale."""
+        specs = (replace(spec, shape=_shape(spec, rank)) for spec in self.specs)
+        return replace(self, specs=tuple(specs), rank=rank)
+
+    def joined(self, specs: Iterable[TensorSpec]) -> "AdapterLayout":
+        """This layout with more tensors."""
+        return replace(self, specs=tuple(sorted((*self.specs, *specs), key=lambda spec: spec.name)))
+
+    def only(self, names: Collection[str]) -> "AdapterLayout":
+        """This layout with the tensors of these names alone."""
+        return replace(self, specs=tuple(spec for spec in self.specs if spec.name in names))
 
     def check(self, tensors: Tensors) -> None:
         """Raises ModelError unless the tensors are exactly this layout's, in float32."""
@@ -119,6 +139,28 @@ class Adapter:
     def replace(self, tensors: Tensors) -> "Adapter":
         """This adapter with some tensors exchanged."""
         return Adapter(self.layout, {**self.tensors, **tensors})
+
+
+def _shape(spec: TensorSpec, rank: int) -> tuple[int, ...]:
+    """The spec's shape at that rank."""
+    shapes = {"A": (rank, *spec.shape[1:]), "B": (*spec.shape[:1], rank), "R": (rank, rank)}
+    return shapes.get(spec.role, spec.shape)
+
+
+def cut(tensors: Tensors, layout: AdapterLayout) -> dict[str, Array]:
+    """The layout's tensors out of those of a larger rank: A's first rows, B's first columns."""
+    return {
+        spec.name: np.ascontiguousarray(tensors[spec.name][tuple(map(slice, spec.shape))])
+        for spec in layout.specs
+    }
+
+
+def pasted(tensors: Tensors, larger: Tensors) -> dict[str, Array]:
+    """The inverse of `cut`: the larger tensors, with these in their first rows and columns."""
+    whole = {name: np.array(larger[name]) for name in tensors if name in larger}
+    for name, tensor in whole.items():
+        tensor[tuple(map(slice, tensors[name].shape))] = tensors[name]
+    return {**tensors, **whole}
 
 
 def values_of(specs: Iterable[TensorSpec]) -> int:

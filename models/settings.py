@@ -1,6 +1,6 @@
 """The parts of a plan that describe the model, the task, the data and local training."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -21,12 +21,17 @@ class ModelSettings(Settings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of the frozen base; `auto` is float32 on the CPU and bfloat16 autocast on CUDA."""
 
+    quantization: Literal["none", "int8", "int4"] = "none"
+    """Bits of the frozen base's linear layers: `int8` or `int4` (NF4) take less memory, and cost accuracy."""
+
 
 class LoraSettings(Settings):
     """The low-rank adapter that is trained (LoRA, arXiv 2106.09685), together with the task's head."""
 
     rank: Annotated[int, Field(ge=0, le=1024)] = 8
     """Rank r of every adapted matrix; 0 adapts none, and trains the head alone."""
+    ranks: dict[str, int] = Field(default_factory=dict)
+    """Lower ranks of single sites, by name, such as `{ "site-01" = 4 }`; all share the scale alpha / rank."""
     alpha: PositiveFloat = 16.0
     """Scaling numerator: the update is alpha / rank · B·A."""
     dropout: Fraction = 0.0
@@ -40,23 +45,50 @@ class TaskSettings(Settings):
 
     name: str = "classification"
     """A registered task; plug-in packages can add their own."""
-    labels: tuple[str, ...]
-    """Class names in the order of the model's outputs; every site uses the same."""
+    labels: tuple[str, ...] = ()
+    """Class names in the order of the model's outputs, for tasks with classes; every site uses the same."""
     multi_label: bool = False
     """Whether a text can carry several labels (written `a|b` in a table)."""
     max_length: Annotated[int, Field(ge=4, le=131_072)] = 128
     """Longest text in tokens; `data.too_long` says what happens to longer ones."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The task's own keys, listed below for each task."""
 
 
-class DataSettings(Settings):
-    """Where a simulation's data comes from, and how every site cleans and splits it."""
+class ColumnSettings(Settings):
+    """Which column holds what; each task reads some of them."""
 
-    path: str = ""
-    """File or folder (CSV, TSV, JSONL, Parquet) or `bundled:NAME`; partner sites name theirs in site.toml."""
     text_column: str = "text"
     """Column with the text."""
     label_column: str = "label"
     """Column with the label."""
+    prompt_column: str = "prompt"
+    """Column with what a language model is asked."""
+    context_column: str = ""
+    """Column with what a prompt refers to, put below it; empty for none."""
+    response_column: str = "response"
+    """Column with what it is to answer."""
+    messages_column: str = ""
+    """Column with whole conversations (lists of `role` and `content`) instead of prompt and response."""
+    chosen_column: str = "chosen"
+    """Column with the better of two answers."""
+    rejected_column: str = "rejected"
+    """Column with the worse of two answers."""
+    tokens_column: str = "tokens"
+    """Column with a text's words, as a list or separated by spaces."""
+    tags_column: str = "tags"
+    """Column with the words' tags, likewise."""
+
+
+TEXT_COLUMNS = frozenset({"text_column", "prompt_column", "context_column", "response_column"})
+"""Keys of columns that must hold text."""
+
+
+class DataSettings(ColumnSettings):
+    """Where a simulation's data comes from, and how every site cleans and splits it."""
+
+    path: str = ""
+    """File or folder (CSV, TSV, JSONL, Parquet) or `bundled:NAME`; partner sites name theirs in site.toml."""
     filter_column: str = ""
     """Column to select rows by; empty keeps all rows."""
     filter_value: str = ""
@@ -96,6 +128,8 @@ class TrainingSettings(Settings):
     """How the step size falls over the rounds of the run; all sites follow the same curve."""
     warmup_fraction: Fraction = 0.0
     """Share of the run's steps over which the step size rises from zero."""
+    gradient_checkpointing: bool = False
+    """Whether layers are computed again for their gradients, not kept: less memory, a third more time."""
     max_gradient_norm: Annotated[float, Field(ge=0)] = 1.0
     """Gradients with a larger L2 norm are scaled down to it; 0 switches that off."""
     label_calibration: Annotated[float, Field(ge=0, le=10)] = 0.0

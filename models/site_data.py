@@ -3,8 +3,8 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import datasets
 
@@ -15,13 +15,38 @@ from sealora.models.task import Example, Task
 from sealora.protocol.errors import DataError
 
 
+class Rows(Protocol):
+    """A site's rows, in memory or read when they are asked for."""
+
+    @property
+    def train(self) -> list[Example]:
+        """Rows to train on."""
+
+    @property
+    def test(self) -> list[Example]:
+        """Rows held out."""
+
+    @property
+    def report(self) -> CleaningReport:
+        """What cleaning found."""
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many rows there are to train on, and how many held out."""
+
+
 @dataclass(frozen=True)
 class SiteData:
-    """Training and test examples, each in the table's order. Contents stay out of the repr."""
+    """Implements Rows: examples in the table's order. Contents stay out of the repr."""
 
     train: list[Example] = field(repr=False)
     test: list[Example] = field(repr=False)
     report: CleaningReport
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """See Rows."""
+        return len(self.train), len(self.test)
 
 
 def prepare(
@@ -41,9 +66,7 @@ def prepare(
         raise DataError(message, "A site needs one row to train on and one to test on: give it more rows.")
     held_out = held_out_rows([row.label for row in rows], settings.test_fraction, seed, site)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(row.group for row in rows))}
-    examples = [
-        Example(row.tokens, row.target, group=numbers[row.group] if row.group else None) for row in rows
-    ]
+    examples = [replace(row.example, group=numbers[row.group]) if row.group else row.example for row in rows]
     train = [example for position, example in enumerate(examples) if position not in held_out]
     test = [example for position, example in enumerate(examples) if position in held_out]
     return SiteData(train, test, report)

@@ -22,7 +22,8 @@ import numpy as np
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from sealora.models.settings import DataSettings
+from sealora.models.conll import read_conll
+from sealora.models.settings import TEXT_COLUMNS, DataSettings
 from sealora.protocol.errors import DataError
 from sealora.protocol.keystream import Keystream, derive_key
 
@@ -33,6 +34,9 @@ KINDS = {
     ".ndjson": "JSON",
     ".json": "JSON",
     ".parquet": "Parquet",
+    ".conll": "CoNLL",
+    ".bio": "CoNLL",
+    ".bmes": "CoNLL",
 }
 REMEDY_KIND = "Give a CSV, TSV, JSONL or Parquet file, or a folder of files of one kind."
 REMEDY_PATH = "Check data.path."
@@ -40,12 +44,12 @@ LONGEST_FIELD = 2**31 - 1
 """Most characters of one CSV field; the csv module's own limit of 131,072 is too short for reports."""
 
 
-def read_table(settings: DataSettings, path: str | None = None) -> datasets.Dataset:
+def read_table(settings: DataSettings, keys: Sequence[str], path: str | None = None) -> datasets.Dataset:
     """The rows at `path` (default `settings.path`) that the filter keeps, with all their columns.
 
     CSV and TSV columns are read as text, where an empty cell is None; JSON and Parquet keep their
-    types. Raises DataError (one line: file, what, remedy) unless there is a readable table with the
-    columns that the settings name and at least one row.
+    types. `keys` are those of the settings whose columns the task reads. Raises DataError (one line: file,
+    what, remedy) unless there is a readable table with those columns and at least one row.
     """
     source = settings.path if path is None else path
     if not source:
@@ -53,7 +57,7 @@ def read_table(settings: DataSettings, path: str | None = None) -> datasets.Data
     table = (
         _bundled(source) if source.startswith("bundled:") else _read_files(_files(Path(source).expanduser()))
     )
-    _check_columns(table, settings, source)
+    _check_columns(table, settings, keys, source)
     table = _filtered(table, settings)
     if not len(table):
         raise DataError(
@@ -168,6 +172,7 @@ def _read_file(path: Path) -> datasets.Dataset | None:
         "TSV": _read_csv,
         "JSON": _read_json,
         "Parquet": _read_parquet,
+        "CoNLL": _read_conll,
     }
     kind = KINDS[_suffix(path)]
     try:
@@ -268,6 +273,11 @@ def _read_parquet(path: Path) -> datasets.Dataset | None:
     return _load(datasets.Dataset.from_parquet, path)
 
 
+def _read_conll(path: Path) -> datasets.Dataset | None:
+    columns = read_conll(path)
+    return datasets.Dataset.from_dict(columns) if columns["tokens"] else None
+
+
 def _load(read: Callable[..., datasets.Dataset], path: Path, **options: Any) -> datasets.Dataset:
     """`read` the file into memory. Raises DataError if `datasets` cannot."""
     with _quiet(), tempfile.TemporaryDirectory(prefix="sealora-") as cache:
@@ -301,18 +311,16 @@ def _quiet() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _check_columns(table: datasets.Dataset, settings: DataSettings, source: str) -> None:
-    check_column(table, settings.text_column, "data.text_column", source)
-    check_column(table, settings.label_column, "data.label_column", source)
-    if settings.filter_column:
-        check_column(table, settings.filter_column, "data.filter_column", source)
-    if settings.group_column:
-        check_column(table, settings.group_column, "data.group_column", source)
-    kind = table.features[settings.text_column]
-    if getattr(kind, "dtype", "") not in ("string", "large_string", "null"):
-        found = getattr(kind, "dtype", type(kind).__name__)
-        message = f"{source}: column {settings.text_column!r} holds {found}, not text."
-        raise DataError(message, "Set data.text_column to the column with the text.")
+def _check_columns(table: datasets.Dataset, settings: DataSettings, keys: Sequence[str], source: str) -> None:
+    optional = [key for key in ("filter_column", "group_column") if getattr(settings, key)]
+    for key in (*keys, *optional):
+        check_column(table, getattr(settings, key), f"data.{key}", source)
+    for key in keys:
+        kind = table.features[getattr(settings, key)]
+        if key in TEXT_COLUMNS and getattr(kind, "dtype", "") not in ("string", "large_string", "null"):
+            found = getattr(kind, "dtype", type(kind).__name__)
+            message = f"{source}: column {getattr(settings, key)!r} holds {found}, not text."
+            raise DataError(message, f"Set data.{key} to the column with the text.")
 
 
 def _filtered(table: datasets.Dataset, settings: DataSettings) -> datasets.Dataset:

@@ -6,12 +6,12 @@ its own to `ERRORS` or `WARNINGS`.
 """
 
 from collections.abc import Callable, Iterator
-from functools import cache
-from importlib.metadata import entry_points
 
-from sealora.plan import privacy_checks, strategy_checks
+from sealora.plan import privacy_checks, strategy_checks, task_checks
+from sealora.plan.coding import ROLES
 from sealora.plan.problems import Problem, did_you_mean
 from sealora.plan.settings import PlanSettings
+from sealora.plan.strategy_checks import contributors
 from sealora.protocol.codec import Layout
 from sealora.protocol.errors import PlanError
 from sealora.protocol.messages import MAX_COHORT
@@ -19,6 +19,9 @@ from sealora.protocol.thresholds import tolerance
 
 MAX_EXACT = 2**53
 """Largest sum of counts that float64 carries exactly."""
+
+MAX_RANGE = 1e6
+"""Largest range of a coordinate."""
 
 Check = Callable[[PlanSettings], Iterator[Problem]]
 
@@ -33,48 +36,9 @@ def warnings(plan: PlanSettings) -> list[Problem]:
     return [problem for check in WARNINGS for problem in check(plan)]
 
 
-def registered_task(plan: PlanSettings) -> Iterator[Problem]:
-    """The task must be known here: built in, or from an installed package."""
-    known = _registered("sealora.tasks")
-    if plan.task.name not in known:
-        yield Problem(("task", "name"), "there is no task of this name.", did_you_mean(plan.task.name, known))
-
-
-def labels(plan: PlanSettings) -> Iterator[Problem]:
-    """A classifier needs classes that can be told apart."""
-    task = plan.task
-    least = 1 if task.multi_label else 2
-    if task.name == "classification" and len(task.labels) < least:
-        yield Problem(
-            ("task", "labels"), f"has {len(task.labels)} of at least {least} class names.", "Name them all."
-        )
-    seen: set[str] = set()
-    for index, label in enumerate(task.labels):
-        key = ("task", "labels", index)
-        if label in seen:
-            yield Problem(key, "the same label twice.", "Keep one.")
-        seen.add(label)
-        if not label.strip():
-            yield Problem(key, "an empty label.", "Give the class a name.")
-        if task.multi_label and "|" in label:
-            yield Problem(key, "holds '|', which separates the labels of a text.", "Rename the class.")
-
-
-def label_map(plan: PlanSettings) -> Iterator[Problem]:
-    """Values of the label column can only be renamed to labels that exist."""
-    for value, label in plan.data.label_map.items():
-        names = label.split("|") if plan.task.multi_label else [label]
-        for name in names:
-            if name not in plan.task.labels:
-                remedy = did_you_mean(name, plan.task.labels)
-                yield Problem(("data", "label_map", value), "is renamed to no label of the task.", remedy)
-
-
-def columns(plan: PlanSettings) -> Iterator[Problem]:
-    """Columns that exclude or need each other."""
+def row_filter(plan: PlanSettings) -> Iterator[Problem]:
+    """A filter needs a value."""
     data = plan.data
-    if data.text_column == data.label_column:
-        yield Problem(("data", "label_column"), "is the text column too.", "Name the column with the labels.")
     if data.filter_column and not data.filter_value:
         yield Problem(
             ("data", "filter_column"), "nothing to select.", "Set data.filter_value to the value to keep."
@@ -90,21 +54,6 @@ def microbatch(plan: PlanSettings) -> Iterator[Problem]:
             ("training", "microbatch_size"),
             f"{part} does not divide the batch of {batch}.",
             f"Use one of {divisors}.",
-        )
-
-
-def class_frequencies(plan: PlanSettings) -> Iterator[Problem]:
-    """What depends on how frequent classes are needs classes, and weights need one class for each text."""
-    one_class = plan.task.name == "classification" and not plan.task.multi_label
-    if plan.strategy.weighting == "contrasting" and not one_class:
-        yield Problem(
-            ("strategy", "weighting"),
-            "compares classes, of which each text must have one.",
-            'Write weighting = "examples".',
-        )
-    if plan.training.label_calibration and plan.task.name != "classification":
-        yield Problem(
-            ("training", "label_calibration"), "needs a classification.", "Write label_calibration = 0.0."
         )
 
 
@@ -126,8 +75,8 @@ def target_modules(plan: PlanSettings) -> Iterator[Problem]:
 def secure_aggregation(plan: PlanSettings) -> Iterator[Problem]:
     """The thresholds must leave a session that can end, and hide what they promise."""
     settings, sites = plan.secure_aggregation, contributors(plan)
-    if not settings.enabled:
-        return
+    if not settings.enabled or strategy_checks.groups_of(plan):
+        return  # `strategy_checks.groups` says it of groups
     outcome = tolerance(sites, settings.colluders_of(sites), settings.minimum_of(sites))
     if outcome.problem:
         yield Problem(
@@ -147,6 +96,16 @@ def unmasked(plan: PlanSettings) -> Iterator[Problem]:
         )
 
 
+def checkpointing(plan: PlanSettings) -> Iterator[Problem]:
+    """Layers that are computed again must drop the same values again, and dropout has draws of its own."""
+    if plan.training.gradient_checkpointing and plan.lora.dropout:
+        yield Problem(
+            ("training", "gradient_checkpointing"),
+            "computes layers again, and lora.dropout would drop other values then.",
+            "Write dropout = 0.0 in [lora].",
+        )
+
+
 def partition(plan: PlanSettings) -> Iterator[Problem]:
     """How a simulation deals rows must be possible with these rows."""
     simulation = plan.simulation
@@ -155,10 +114,6 @@ def partition(plan: PlanSettings) -> Iterator[Problem]:
             ("simulation", "partition"),
             "natural sites need a column.",
             "Set partition_column to the column of sites.",
-        )
-    if simulation.partition == "dirichlet" and plan.task.multi_label:
-        yield Problem(
-            ("simulation", "partition"), "dirichlet skews single labels.", 'Use "iid", "size" or "natural".'
         )
 
 
@@ -189,9 +144,14 @@ def codec(plan: PlanSettings) -> Iterator[Problem]:
         yield Problem(("strategy", "weight_cap"), "the sum of all weights is not exact.", "Lower it.")
 
 
-def contributors(plan: PlanSettings) -> int:
-    """The most sites that a round of this plan adds up, as far as the plan alone knows."""
-    return plan.cohort.size or plan.simulation.sites
+def ranges(plan: PlanSettings) -> Iterator[Problem]:
+    """Ranges are of kinds of tensors that there are, and of a size."""
+    for kind, reach in plan.codec.ranges.items():
+        key = ("codec", "ranges", kind)
+        if kind not in ROLES.values():
+            yield Problem(key, "is no kind of tensors.", did_you_mean(kind, list(ROLES.values())))
+        elif not 0 < reach <= MAX_RANGE:
+            yield Problem(key, f"must be more than 0 and at most {MAX_RANGE:g}, not {reach:g}.")
 
 
 def unused_keys(plan: PlanSettings) -> Iterator[Problem]:
@@ -233,6 +193,16 @@ def codec_range(plan: PlanSettings) -> Iterator[Problem]:
         )
 
 
+def few_levels(plan: PlanSettings) -> Iterator[Problem]:
+    """Four bits are fifteen levels over the whole range, where a few coordinates dwarf the rest."""
+    if plan.codec.value_bits < 8 and not plan.codec.rotation:
+        yield Problem(
+            ("codec", "value_bits"),
+            f"{2**plan.codec.value_bits - 1} levels over the whole range lose most of what is small.",
+            "Write rotation = true, and a range of about five times a usual coordinate.",
+        )
+
+
 def losses(plan: PlanSettings) -> Iterator[Problem]:
     """Simulated losses should leave the quorum standing."""
     expected = (1 - plan.simulation.dropout_rate) * (1 - plan.simulation.straggler_rate)
@@ -253,23 +223,33 @@ def half_precision(plan: PlanSettings) -> Iterator[Problem]:
 
 
 ERRORS: tuple[Check, ...] = (
-    registered_task,
-    labels,
-    label_map,
-    columns,
+    task_checks.usable,
+    task_checks.labels,
+    task_checks.label_map,
+    task_checks.columns,
+    task_checks.class_frequencies,
+    task_checks.something_trains,
+    row_filter,
     microbatch,
-    class_frequencies,
     momentum,
     target_modules,
+    checkpointing,
     partition,
     cohort,
     codec,
+    ranges,
     secure_aggregation,
     strategy_checks.usable,
     strategy_checks.factors,
+    strategy_checks.ranks,
+    strategy_checks.sketches,
     strategy_checks.gradient_steps,
     strategy_checks.written_rate,
     strategy_checks.personal_metrics,
+    strategy_checks.hidden_updates,
+    strategy_checks.enough_to_compare,
+    strategy_checks.groups,
+    strategy_checks.attackers,
     privacy_checks.promises,
     privacy_checks.ledgers,
     privacy_checks.units,
@@ -278,16 +258,15 @@ ERRORS: tuple[Check, ...] = (
 WARNINGS: tuple[Check, ...] = (
     unused_keys,
     codec_range,
+    few_levels,
     losses,
     half_precision,
     unmasked,
+    task_checks.unread_columns,
     strategy_checks.unused_rate,
+    strategy_checks.shown_anyway,
+    strategy_checks.more_attackers,
     privacy_checks.large_delta,
     privacy_checks.expected_batch,
     privacy_checks.no_effect,
 )
-
-
-@cache
-def _registered(group: str) -> tuple[str, ...]:
-    return tuple(sorted({entry.name for entry in entry_points(group=group)}))

@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from sealora.models.settings import ColumnSettings
+from sealora.models.task_registry import task_options
 from sealora.plan.settings import PlanSettings
 from sealora.strategies.registry import strategy_class
 from sealora.strategies.settings import StrategySettings
@@ -16,8 +18,7 @@ from sealora.strategies.settings import StrategySettings
 SITE_DATA_KEYS = frozenset(
     {
         "path",
-        "text_column",
-        "label_column",
+        *ColumnSettings.model_fields,
         "filter_column",
         "filter_value",
         "label_map",
@@ -39,6 +40,7 @@ NOT_HASHED: dict[str, frozenset[str] | None] = {
 def resolved(settings: PlanSettings) -> dict[str, Any]:
     """Every key of a plan with its value, as TOML and JSON know them, in the schema's order."""
     values: dict[str, Any] = settings.model_dump(mode="json", by_alias=True)
+    values["task"]["options"] = task_options(settings.task).model_dump(mode="json")
     values["strategy"]["options"] = resolved_options(settings.strategy)
     return values
 

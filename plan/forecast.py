@@ -16,13 +16,15 @@ from sealora.models.adapter import AdapterLayout, TensorSpec, values_of
 from sealora.models.base import describe, locate
 from sealora.models.settings import ModelSettings
 from sealora.models.task import load_task
-from sealora.plan.checks import contributors
-from sealora.plan.payload import payload_layout, round_context
+from sealora.plan.cohort_sizes import cohort_sizes
+from sealora.plan.payload import payload_layout, round_context, simulated_members
 from sealora.plan.privacy_forecast import PrivacyForecast, privacy_forecast
 from sealora.plan.settings import PlanSettings
+from sealora.plan.strategy_checks import contributors
 from sealora.plan.workers import simulated_workers
 from sealora.protocol.messages import Work
 from sealora.protocol.thresholds import tolerance
+from sealora.strategies.product_strategy import ProductStrategy, Sketches
 from sealora.strategies.registry import load_strategy
 
 ASSUMED_ROWS = 1000
@@ -38,7 +40,7 @@ EFFICIENCY = 0.5
 
 @dataclass(frozen=True)
 class Masks:
-    """A secure session of a full cohort."""
+    """A secure session of a full cohort, or of the smallest of several groups."""
 
     sites: int
     colluders: int
@@ -48,6 +50,8 @@ class Masks:
     """Fewest sites whose sum is opened."""
     dropouts: dict[str, int]
     """Sites that may be lost in each phase, if none is lost in another."""
+    groups: int
+    """Fixed groups, each a session whose sum is shown; 0 where all sites are in one."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,10 @@ class Forecast:
     """The whole run, simulated on this machine."""
     assumption: str
     """What the seconds rest on."""
+    sketches: Sketches | None
+    """How products of factors travel; None if the strategy has none."""
+    discloses: str
+    """What the coordinator learns beyond sums of the sites' A, B and head; empty for nothing."""
     masks: Masks | None
     """The thresholds of secure aggregation; None if it is off."""
     privacy: PrivacyForecast | None
@@ -100,9 +108,10 @@ def forecast(
     size = (base_parameters or count_parameters)(plan.model)
     sites = contributors(plan)
     strategy = load_strategy(plan.strategy)
-    context = round_context(plan, strategy, layout, 1, sites)
+    session = max(cohort_sizes(plan, sites))
+    context = round_context(plan, strategy, layout, 1, session, simulated_members(plan, session))
     payload = payload_layout(plan, strategy, load_task(plan.task), context, Work.TRAIN)
-    trained = values_of(context.layout.of_kind("shared", "personal"))
+    trained = values_of(context.layout.training)
     rows = plan.data.rows / plan.simulation.sites if plan.data.rows else ASSUMED_ROWS
     seconds = flops(plan, size, rows) / (EFFICIENCY * flops_per_second)
     return Forecast(
@@ -120,19 +129,24 @@ def forecast(
         seconds=seconds * sites * plan.rounds.count / min(simulated_workers(plan), sites),
         assumption=f"{rows:,.0f} rows of {plan.task.max_length} tokens at a site, at {EFFICIENCY:.0%} of "
         f"{flops_per_second / 1e9:,.0f} GFLOP/s",
+        sketches=strategy.sketches(context) if isinstance(strategy, ProductStrategy) else None,
+        discloses=strategy.card.discloses,
         masks=masks(plan, sites),
         privacy=privacy_forecast(plan, trained, sites),
     )
 
 
 def masks(plan: PlanSettings, sites: int) -> Masks | None:
-    """What secure aggregation among that many sites survives."""
-    settings = plan.secure_aggregation
+    """What secure aggregation among that many sites survives, all of them or in groups."""
+    settings, sizes = plan.secure_aggregation, cohort_sizes(plan, sites)
     if not settings.enabled:
         return None
+    sites = min(sizes)
     colluders, least = settings.colluders_of(sites), settings.minimum_of(sites)
     outcome = tolerance(sites, colluders, least)
-    return Masks(sites, colluders, outcome.threshold, max(least, outcome.threshold), outcome.dropouts)
+    opened = max(least, outcome.threshold)
+    groups = load_strategy(plan.strategy).groups
+    return Masks(sites, colluders, outcome.threshold, opened, outcome.dropouts, groups)
 
 
 def flops(plan: PlanSettings, base_parameters: int, rows: float) -> float:

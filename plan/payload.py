@@ -1,15 +1,16 @@
 """What one site adds to the sum in one attempt: known to both sides from the plan alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sealora.models.adapter import AdapterLayout
 from sealora.models.task import LOSS_UNITS, Metrics
+from sealora.plan.problems import did_you_mean
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.codec import Layout, Segment
-from sealora.protocol.errors import PlanError
+from sealora.protocol.errors import PlanError, UsageError
 from sealora.protocol.messages import Work
 from sealora.strategies.strategy import Context, Part, Strategy
 
@@ -25,10 +26,51 @@ MAX_TRAIN_LOSS = MAX_TRAIN_ROWS * LOSS_UNITS
 
 
 def round_context(
-    plan: PlanSettings, strategy: Strategy, adapter: AdapterLayout, round_number: int, cohort: int
+    plan: PlanSettings,
+    strategy: Strategy,
+    adapter: AdapterLayout,
+    round_number: int,
+    cohort: int,
+    members: Sequence[str] = (),
+    site: str = "",
 ) -> Context:
-    """What a round of that number among that many sites is about; `adapter` is the model's, unmarked."""
-    return Context(strategy.layout(adapter, round_number), round_number, cohort, plan.seed)
+    """What a round of that number among that many sites is about; `adapter` is the model's, unmarked.
+
+    `members` are the cohort's names; without them all are taken to have the largest rank. `site` is the one
+    whose own view this is; empty for the coordinator's.
+    """
+    ranks = [plan.lora.ranks.get(name, adapter.rank) for name in members]
+    return Context(
+        strategy.layout(adapter, round_number),
+        round_number,
+        cohort,
+        plan.seed,
+        tuple(ranks),
+        plan.lora.ranks.get(site, adapter.rank) if site else None,
+    )
+
+
+def require_known(plan: PlanSettings, sites: Sequence[str]) -> None:
+    """Raises UsageError if the plan gives a rank to what is no site of the run."""
+    for name in sorted(plan.lora.ranks.keys() - set(sites)):
+        raise UsageError(
+            f"lora.ranks names {name!r}, which is no site of this run.", did_you_mean(name, list(sites))
+        )
+
+
+def trained_layouts(
+    plan: PlanSettings, strategy: Strategy, adapter: AdapterLayout
+) -> tuple[AdapterLayout, ...]:
+    """The layouts of the rounds, as far as they differ: a strategy may take turns."""
+    rounds = range(1, 1 + min(plan.rounds.count, 2))
+    return tuple(dict.fromkeys(strategy.layout(adapter, number) for number in rounds))
+
+
+def simulated_members(plan: PlanSettings, sites: int) -> tuple[str, ...]:
+    """Names of that many sites of a simulation, those of the largest ranks; none if they have others."""
+    ranks = plan.lora.ranks
+    named = sorted(plan.simulation.numbered, key=lambda name: -ranks.get(name, plan.lora.rank))
+    return tuple(named[:sites]) if len(named) >= sites else ()
 
 
 def payload_layout(

@@ -30,13 +30,27 @@ class CohortSettings(Settings):
     """Share of the cohort that must contribute for a round to count."""
 
 
+Attack = Literal["label_flip", "backdoor", "sign_flip", "scaled_update", "nan", "free_rider", "huge_weight"]
+"""What a malicious site of a simulation does."""
+
+
 class SimulationSettings(Settings):
-    """Sites on one machine. Never part of the plan's hash."""
+    """Simulated sites. Never part of the plan's hash."""
 
     sites: Annotated[int, Field(ge=1, le=100_000)] = 8
     """Number of simulated sites (with `partition = "natural"` the column's values decide)."""
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
     """Sites that train at the same time; 0 takes the cores divided by `training.threads`."""
+    engine: Literal["local", "ray"] = "local"
+    """Where sites train: in this process, or in actors of Ray, through Flower, on many cores and machines."""
+    ray_address: str = ""
+    """A Ray cluster that is running, as `host:6379` or `auto`; empty starts Ray here and stops it again."""
+    actor_cpus: Annotated[float, Field(ge=0, le=1024)] = 0.0
+    """Cores that an actor of Ray reserves; 0 takes `training.threads`."""
+    actor_gpus: Annotated[float, Field(ge=0, le=64)] = 0.0
+    """GPUs that an actor of Ray reserves; a fraction lets several share one."""
+    ideal_above: Annotated[int, Field(ge=0, le=100_000)] = 1000
+    """Larger cohorts are summed by an ideal functionality instead of real keys; every report says so."""
     partition: Literal["iid", "dirichlet", "natural", "size"] = "iid"
     """How rows are dealt to sites: evenly, by label skew, by a column's value, or by size."""
     dirichlet_alpha: PositiveFloat = 0.5
@@ -51,10 +65,23 @@ class SimulationSettings(Settings):
     """Chance that a site is lost in a round, drawn with the plan's seed."""
     straggler_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Chance that a site answers after the deadline, drawn with the plan's seed."""
+    attackers: dict[str, Attack] = Field(default_factory=dict)
+    """Malicious sites by name, and what each does, such as `{ "site-03" = "sign_flip" }`: see
+    [scripted attackers](threat-model.md#scripted-attackers)."""
+    attack_scale: PositiveFloat = 10.0
+    """Factor of sign_flip and scaled_update on an honest update, and of huge_weight on the largest weight."""
     ledgers: str = ""
     """Absolute path of ledgers that outlive the run, so that runs on the same data add up; empty: its own."""
     budgets: dict[str, float] = Field(default_factory=dict)
     """Budget ε for ever of single sites' ledgers, by name; `"*"` is any other's. Default: privacy.epsilon."""
+
+    @property
+    def numbered(self) -> tuple[str, ...]:
+        """site-01, site-02, …: the names of the sites, or none where a column names them."""
+        if self.partition == "natural":
+            return ()
+        width = max(2, len(str(self.sites)))
+        return tuple(f"site-{number:0{width}d}" for number in range(1, self.sites + 1))
 
 
 class PlanSettings(Settings):

@@ -55,15 +55,21 @@ class AuditLog:
         self._clock = clock
         # One open file is one lock to the system, so threads need another.
         self._lock = threading.Lock()
+        self._path = path
+        self._closed = False
         self._chain = HashChain(path, AUDIT_LOG)
         try:
-            with self._chain.turn():
-                first = list(self._chain.catch_up(self._header))[:1]
-                _require_header(first, self._header, path)
-                self._begin()
+            self._read()
         except BaseException:
             self.close()
             raise
+
+    def _read(self) -> None:
+        """Everything in a chain that was just opened."""
+        with self._chain.turn():
+            first = list(self._chain.catch_up(self._header))[:1]
+            _require_header(first, self._header, self._path)
+            self._begin()
 
     def record(
         self,
@@ -72,17 +78,49 @@ class AuditLog:
         size: int = 0,
         digest: bytes = b"",
         detail: Mapping[str, Fact] | None = None,
+        sync: bool = True,
     ) -> bytes:
         """Append a record; it is on disk when this returns its head.
 
-        Raises: RunError if it cannot be written: then nothing must leave; DataError if the file was
-        damaged, replaced or cut meanwhile.
+        Without `sync` it is written, and survives the process, but reaches the disk with the next record
+        that is synced: for what nothing leaves after.
+
+        Raises: RunError if it cannot be written: then nothing must leave, until there is room again;
+        DataError if the file was damaged, replaced or cut meanwhile.
         """
-        with self._lock, self._chain.turn():
+        with self._lock:
+            if self._chain.closed and not self._closed:
+                self._reopen()
+            return self._record(kind, direction, size, digest, detail, sync)
+
+    def _reopen(self) -> None:
+        """Go on after a write that failed. Raises as `record` does."""
+        before, self._chain = self._chain.heads, HashChain(self._path, AUDIT_LOG)
+        try:
+            self._read()
+            if self._chain.heads[: len(before)] != before:
+                raise DataError(
+                    f"{self._path.name} was replaced or cut while it was in use.", AUDIT_LOG.restore
+                )
+        except BaseException:
+            self._chain.close()
+            self._chain.heads = before
+            raise
+
+    def _record(
+        self,
+        kind: str,
+        direction: Direction,
+        size: int,
+        digest: bytes,
+        detail: Mapping[str, Fact] | None,
+        sync: bool,
+    ) -> bytes:
+        with self._chain.turn():
             for _ in self._chain.catch_up(self._header):
                 pass  # what other processes wrote
             self._begin()
-            self._append(kind, direction, size, digest, detail or {})
+            self._append(kind, direction, size, digest, detail or {}, sync)
             return self._chain.heads[-1]
 
     def _begin(self) -> None:
@@ -94,14 +132,21 @@ class AuditLog:
             self._append("torn tail", "local", torn, b"", {})
 
     def _append(
-        self, kind: str, direction: Direction, size: int, digest: bytes, detail: Mapping[str, Fact]
+        self,
+        kind: str,
+        direction: Direction,
+        size: int,
+        digest: bytes,
+        detail: Mapping[str, Fact],
+        sync: bool = True,
     ) -> None:
         time = self._clock().astimezone(UTC).isoformat(timespec="seconds")
         record = Record(time, kind, direction, size, digest.hex(), dict(detail))
-        self._chain.append(dict(vars(record)))
+        self._chain.append(dict(vars(record)), sync)
 
     def close(self) -> None:
         """A closed log records nothing."""
+        self._closed = True
         self._chain.close()
 
     def __enter__(self) -> Self:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sealora.privacy.accountants import ACCOUNTANTS
 from sealora.privacy.calibration import calibrate_noise
 from sealora.privacy.events import (
     Accountant,
@@ -70,6 +69,8 @@ def schedule(settings: PrivacySettings, epochs: int, rounds: int) -> Schedule:
     The calibration pays for each round and for the final evaluation once: a repeated attempt is charged
     again and costs the run its end. Raises RefusedError if no noise meets the budget.
     """
+    from sealora.privacy.accountants import ACCOUNTANTS  # loads scipy, which takes seconds
+
     budget = Budget(settings.epsilon, settings.delta)
     accountant = ACCOUNTANTS[settings.accountant]("add-remove")
     steps = settings.steps_of(epochs)

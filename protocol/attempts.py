@@ -73,6 +73,10 @@ class AttemptLog:
         for record in records:
             self._apply(record)
 
+    def restore(self, record: bytes) -> None:
+        """Take in a record that was found to be on disk though its writing failed."""
+        self._apply(record)
+
     def begin(self, header: Header) -> None:
         """Enter an attempt. Raises "replayed" unless (round, attempt) exceeds the run's last of that work."""
         counter = (header.round, header.attempt)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Literal
 
@@ -165,7 +165,9 @@ def verify_certificate(
         since, until = leaf.not_valid_before_utc, leaf.not_valid_after_utc
         if not since <= now <= until:
             raise ProtocolError(
-                "expired", f"the certificate is valid from {since:%Y-%m-%d} to {until:%Y-%m-%d} only"
+                "expired",
+                f"the certificate is valid from {since:%Y-%m-%d} to {until:%Y-%m-%d} only, "
+                f"and the clock here says {now.astimezone(UTC):%Y-%m-%d %H:%M}",
             )
         _verify(leaf, root, role, now, host)
         party = _party(leaf)

@@ -68,7 +68,7 @@ class Layout:
         """
         full = 2**self.value_bits - 1
         denser = (_root(2**64, self.lanes + 1) - 1) // self.contributors
-        return denser if denser >= full * 7 // 8 else full
+        return denser if denser >= full - full // 8 else full
 
     @cached_property
     def radix(self) -> int:

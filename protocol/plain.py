@@ -1,7 +1,7 @@
 """The plain session: the coordinator sees every site's encoded payload and adds them up."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -19,6 +19,11 @@ class PlainSiteHalf:
     def __init__(self, opening: messages.Open) -> None:
         self._header_hash = hashlib.sha256(opening.header).digest()
 
+    @property
+    def members(self) -> Collection[str]:
+        """There is no roster."""
+        return ()
+
     def start(self, words: Words, ledger: Head = NO_RECORDS) -> bytes:
         """The contribution: the header's hash and the words. Nothing is signed, so `ledger` stays here."""
         return messages.contribution(self._header_hash, words)
@@ -29,13 +34,17 @@ class PlainSiteHalf:
 
 
 class PlainCoordinatorHalf:
-    """Adds contributions as they come; memory is one vector, whatever the number of sites."""
+    """Adds contributions as they come; memory is one vector, whatever the number of sites.
 
-    def __init__(self, header: bytes) -> None:
+    With `apart` it keeps every site's besides, for rules that compare them.
+    """
+
+    def __init__(self, header: bytes, apart: bool = False) -> None:
         self.header = messages.Header.parse(header)
         self._header_hash = hashlib.sha256(header).digest()
         self._words = np.zeros(self.header.words, dtype=np.uint64)
         self._contributors: set[str] = set()
+        self._apart: dict[str, Words] | None = {} if apart else None
 
     @property
     def phase(self) -> str:
@@ -60,8 +69,11 @@ class PlainCoordinatorHalf:
         """Add one contribution. Raises ProtocolError for a stranger, a repetition or a malformed one."""
         if site not in self.header.cohort or site in self._contributors:
             raise ProtocolError("unexpected", f"{site} is not expected to contribute")
-        self._words += messages.parse_contribution(message, self._header_hash, self.header.words)
+        words = messages.parse_contribution(message, self._header_hash, self.header.words)
+        self._words += words
         self._contributors.add(site)
+        if self._apart is not None:
+            self._apart[site] = words
 
     def leave(self, site: str, reason: str) -> None:
         """Nothing needs to be known of a site that contributes nothing."""
@@ -75,4 +87,4 @@ class PlainCoordinatorHalf:
 
     def result(self) -> Sum:
         """The sum of all contributions."""
-        return Sum(self._words, tuple(sorted(self._contributors)))
+        return Sum(self._words, tuple(sorted(self._contributors)), dict(sorted((self._apart or {}).items())))

@@ -7,7 +7,7 @@ dropped, nothing of them has left, and `Aborted` carries the signed reason for t
 
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -122,6 +122,11 @@ class SecureSiteHalf:
         self._started = False
         with self._guard():
             self.header = admission.admit(opening, membership, log)
+
+    @property
+    def members(self) -> Collection[str]:
+        """Names on the pinned roster."""
+        return self._membership.roster.members.keys()
 
     def start(self, words: Words, ledger: Head = NO_RECORDS) -> bytes:
         """R0: advertise fresh keys, and close the sessions that the header abandons.

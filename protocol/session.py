@@ -12,8 +12,8 @@ its payload is encoded, and every later phase is one request and one reply for e
     server_half.result()
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sealora.protocol.attempts import NO_RECORDS, Head
@@ -28,10 +28,16 @@ class Sum:
 
     words: Words
     contributors: tuple[str, ...]
+    apart: Mapping[str, Words] = field(default_factory=dict, repr=False)
+    """The words of each contributor, where a plain session was asked to keep them apart."""
 
 
 class SiteHalf(Protocol):
     """A site's half of one attempt. Every method raises ProtocolError and is dead afterwards."""
+
+    @property
+    def members(self) -> Collection[str]:
+        """Names on the roster that the session rests on; empty in a plain one."""
 
     def start(self, words: Words, ledger: Head = NO_RECORDS) -> bytes:
         """Enter the attempt with an encoded payload; returns the reply to the opening.

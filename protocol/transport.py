@@ -24,6 +24,8 @@ NONE_FOR_ECDSA = "ECDHE-RSA-AES128-GCM-SHA256"
 KEEPALIVE_SECONDS = 20
 """Idle firewalls and proxies forget a connection after a minute, many after less."""
 KEEPALIVE_PATIENCE_SECONDS = 10
+"""In the middle of a transfer gRPC waits for a ping of its own instead, and that for a minute: behind
+the megabytes in the buffers of a slow line it may take so long."""
 HANDSHAKE_SECONDS = 10
 
 COMMON: Mapping[str, int] = {

@@ -1,15 +1,17 @@
 """Which sites are asked in a round, and how many of them must contribute."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 import numpy as np
 
+from sealora.plan.cohort_sizes import cohort_sizes
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.errors import RunError
 from sealora.protocol.keystream import derive_key
 from sealora.protocol.messages import Work
 from sealora.protocol.thresholds import floor
+from sealora.strategies.registry import load_strategy
 
 
 def select_cohort(
@@ -32,15 +34,24 @@ def select_cohort(
     return tuple(sorted(generator.choice(eligible, plan.cohort.size, replace=False).tolist()))
 
 
-def quorum(plan: PlanSettings, cohort: Sequence[str]) -> int:
-    """Fewest contributors for a round to count."""
+def quorum(plan: PlanSettings, cohort: Sized) -> int:
+    """Fewest contributors, or groups with a sum, for a round to count."""
     return max(1, math.ceil(plan.cohort.quorum * len(cohort)))
 
 
 def fewest(plan: PlanSettings, sites: Sequence[str]) -> int:
     """Fewest sites with which an attempt of these sites can succeed, so that waiting for them is worth it."""
-    cohort = list(sites)[: plan.cohort.size or None]
-    secure, count = plan.secure_aggregation, len(cohort)
+    strategy = load_strategy(plan.strategy)
+    sizes = cohort_sizes(plan, min(len(sites), plan.cohort.size or len(sites)))
+    if not strategy.groups:
+        return max(_fewest(plan, sizes[0]), strategy.least)
+    needed = max(quorum(plan, sizes), strategy.least)
+    return sum(_fewest(plan, size) for size in sizes[-needed:])
+
+
+def _fewest(plan: PlanSettings, cohort: int) -> int:
+    """Of one session."""
+    secure, share = plan.secure_aggregation, quorum(plan, range(cohort))
     if not secure.enabled:
-        return quorum(plan, cohort)
-    return max(quorum(plan, cohort), floor(count, secure.colluders_of(count), secure.minimum_of(count)))
+        return share
+    return max(share, floor(cohort, secure.colluders_of(cohort), secure.minimum_of(cohort)))

@@ -1,7 +1,7 @@
 """What happens in a run, as facts that observers are told."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -54,6 +54,19 @@ class AttemptLost:
 
 
 @dataclass(frozen=True)
+class GroupRecord:
+    """The sum of one fixed group in a finished round: each group is an attempt of its own cohort."""
+
+    group: int
+    """From 1."""
+    attempt: int
+    cohort: tuple[str, ...]
+    contributors: tuple[str, ...]
+    transcript: str
+    """Hex of what a secure session agreed on; empty in a plain one."""
+
+
+@dataclass(frozen=True)
 class RoundRecord:
     """A finished round.
 
@@ -79,6 +92,10 @@ class RoundRecord:
     """Hex of what a secure session agreed on; empty in a plain one."""
     noised: bool = False
     """Whether `metrics` are of training rows, with noise."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What the strategy tells of its step."""
+    groups: tuple[GroupRecord, ...] = ()
+    """The groups that have a sum, where a strategy compares those; `attempt` is then the last of all."""
 
 
 @dataclass(frozen=True)

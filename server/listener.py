@@ -1,8 +1,8 @@
 """The door of the coordinator: a gRPC server that lets in the sites of the run, and nobody else.
 
 Mutual TLS 1.3 comes first: without a certificate of the federation's authority there is no stream.
-Then the certificate's identity must be on the roster, and the site must say hello in time, under the
-same name. What an unknown peer can use up before that is bounded by the options of the server.
+Then the site must say hello in time, under the name of its certificate, whose identity must be enrolled
+and on the roster. What an unknown peer can use up before that is bounded by the options of the server.
 """
 
 from sealora.protocol.transport import (
@@ -88,8 +88,10 @@ class Listener:
         """One stream of a site."""
         name = ""
         try:
+            # A site that still sends when it is refused may not see the reason, so it is heard first.
+            first = await _first_frame(context)
             name = self._identify(context)
-            hello = await self._greet(name, context)
+            hello = await self._greet(name, first, context)
             await self._board.peer(name).serve(GrpcStream(context), hello.instance)
         except ProtocolError as error:
             self._log("refused", site=name, failure=error.failure, reason=error.message, peer=context.peer())
@@ -102,13 +104,9 @@ class Listener:
             raise ProtocolError("stranger", "the connection has no certificate")
         return self._admit(bytes(certificates[0]))
 
-    async def _greet(self, name: str, context: Any) -> Hello:
-        """Exchange greetings. Raises ProtocolError."""
-        try:
-            raw = await asyncio.wait_for(context.read(), HANDSHAKE_SECONDS)
-        except TimeoutError:
-            raise ProtocolError("malformed", "the site did not say hello in time") from None
-        hello = frames.parse(raw if isinstance(raw, bytes) else b"")
+    async def _greet(self, name: str, first: bytes, context: Any) -> Hello:
+        """Answer a greeting. Raises ProtocolError."""
+        hello = frames.parse(first)
         if not isinstance(hello, Hello):
             raise ProtocolError("out_of_order", "the first frame is not a hello")
         if hello.site != name:
@@ -116,6 +114,15 @@ class Listener:
         self._board.peer(name).require_free(hello.instance)
         await context.write(Welcome(choose_version(hello.versions), self._plan_hash).serialise())
         return hello
+
+
+async def _first_frame(context: Any) -> bytes:
+    """What the site says first; empty if it says nothing. Raises ProtocolError if it takes too long."""
+    try:
+        raw = await asyncio.wait_for(context.read(), HANDSHAKE_SECONDS)
+    except TimeoutError:
+        raise ProtocolError("malformed", "the site did not say hello in time") from None
+    return raw if isinstance(raw, bytes) else b""
 
 
 def _server_side(credentials: Credentials) -> grpc.ServerCredentials:

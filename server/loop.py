@@ -6,36 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sealora.models.adapter import Adapter, AdapterLayout, Tensors, pack
+from sealora.models.adapter import Adapter, AdapterLayout, Tensors
 from sealora.models.task import LOSS_UNITS, Counts, Metrics
 from sealora.plan import payload as names
-from sealora.plan.payload import metric_sums, payload_layout, round_context, weight_units
+from sealora.plan.coding import Coding, codings
+from sealora.plan.payload import metric_sums, round_context, weight_units
 from sealora.plan.settings import PlanSettings
-from sealora.protocol.errors import AttemptFailed, BudgetError, RunError, UsageError
+from sealora.protocol.errors import BudgetError, UsageError
 from sealora.protocol.fleet import Fleet
-from sealora.protocol.messages import Header, Open, Work, model_hash
-from sealora.protocol.session import Sum
-from sealora.protocol.thresholds import floor
-from sealora.server.attempt import Attempt
-from sealora.server.cohort import quorum, select_cohort
-from sealora.server.events import (
-    AttemptLost,
-    AttemptOpened,
-    BudgetSpent,
-    Evaluated,
-    Event,
-    Observer,
-    RoundDone,
-    RoundRecord,
-    RunStarted,
-)
-from sealora.server.sessions import PlainSessions, Sessions, Subject
+from sealora.protocol.messages import Work
+from sealora.server.events import Evaluated, Event, Observer, RoundDone, RoundRecord, RunStarted
+from sealora.server.gathering import Gathered, Gathering, Standing, Sums
+from sealora.server.sessions import PlainSessions, Sessions
 from sealora.server.store import Checkpoint, CheckpointStore
-from sealora.strategies.strategy import Aggregate, Context, State, Strategy
-
-Sums = Mapping[str, NDArray[np.float64]]
+from sealora.strategies.strategy import FIGURE, Aggregate, Context, State, Strategy
 
 
 @dataclass
@@ -53,7 +38,7 @@ class Coordinator:
     observers: Sequence[Observer] = ()
     measure_public: Callable[[Tensors], Mapping[str, Counts]] | None = None
     """The sum vector of a model on a public table: the only metrics under a privacy guarantee."""
-    _excluded: frozenset[str] = field(default=frozenset())
+    _standing: Standing = field(default_factory=Standing)
 
     def run(self) -> tuple[Adapter, Evaluated]:
         """All rounds that are left, then the final evaluation.
@@ -74,113 +59,67 @@ class Coordinator:
         return self.strategy.model(checkpoint.state, self._layout), evaluated
 
     def _round(self, checkpoint: Checkpoint, number: int) -> Checkpoint:
-        attempt, total = self._attempt(checkpoint, number, Work.TRAIN)
+        gathered = self._gather(checkpoint, number, Work.TRAIN)
         started = time.perf_counter()
-        aggregate = self._aggregate(attempt.sums, total)
-        context = self._context(number, len(attempt.cohort))
+        context = self._context(number, gathered.cohort)
+        aggregate = self._aggregate(gathered, context)
         state = self.strategy.step(checkpoint.state, context, aggregate)
-        record = self._record(checkpoint, attempt, total, time.perf_counter() - started)
+        record = self._record(checkpoint, number, gathered, time.perf_counter() - started)
+        record = replace(record, figures=_figures(state))
         checkpoint = replace(checkpoint, state=state, history=(*checkpoint.history, record))
         self.store.save(checkpoint)
         self._tell(RoundDone(record))
         return checkpoint
 
-    def _attempt(self, checkpoint: Checkpoint, number: int, work: Work) -> tuple[Attempt, Sum]:
-        """Ask cohorts until one of them yields a sum."""
-        context = self._context(number, len(self.fleet.sites))
-        trains = context.layout.trained
-        sent = (spec.name for spec in self.strategy.broadcast(context))
-        tensors = pack({name: checkpoint.state[name] for name in sent})
-        subject = Subject(checkpoint.run, number, work, model_hash(tensors, trains))
-        for _ in range(self.plan.rounds.attempts):
-            raw = self.sessions.interrupted(subject) or self._propose(checkpoint, subject)
-            header = Header.parse(raw)
-            count, cohort = header.attempt, header.cohort
-            layout = payload_layout(
-                self.plan, self.strategy, self.task, self._context(number, len(cohort)), work
-            )
-            opening = Open(raw, tensors, trains, self.sessions.sign(raw))
-            self._tell(AttemptOpened(number, count, cohort))
-            rounds = self.plan.rounds
-            attempt = Attempt(
-                number, count, cohort, layout, self.fleet, rounds.deadline, self._tell, rounds.attempts
-            )
-            try:
-                return attempt, attempt.run(self.sessions.open(raw), opening)
-            except AttemptFailed as failure:
-                self._excluded |= failure.culprits
-                self._tell(AttemptLost(number, count, failure.message))
-                self._require_budget(attempt, header)
-            finally:
-                self._excluded |= attempt.restored
-        raise RunError(
-            f"round {number} found no quorum in {self.plan.rounds.attempts} attempts.",
-            "The rounds before are kept: mend the sites and resume.",
-        )
-
-    def _propose(self, checkpoint: Checkpoint, subject: Subject) -> bytes:
-        """The header of a fresh attempt."""
-        count = self.store.open_attempt(subject.round)
-        cohort = select_cohort(self.plan, self.fleet.sites, subject.round, self._excluded, subject.work)
-        context = self._context(subject.round, len(cohort))
-        layout = payload_layout(self.plan, self.strategy, self.task, context, subject.work)
-        header = Header(
+    def _gather(self, checkpoint: Checkpoint, number: int, work: Work) -> Gathered:
+        """The round's sums."""
+        return Gathering(
+            plan=self.plan,
             plan_hash=self.plan_hash,
-            run=subject.run,
-            round=subject.round,
-            attempt=count,
-            work=subject.work,
-            model_hash=subject.model_hash,
-            cohort=cohort,
-            quorum=quorum(self.plan, cohort),
-            words=layout.words,
-            levels=layout.levels,
-            completed=checkpoint.completed,
-            previous_transcript=checkpoint.transcript,
-            clip=self.plan.codec.clip,
-            range=self.plan.codec.range,
-            lanes=layout.lanes_used,
-            contributed=checkpoint.contributed(cohort),
-        )
-        return self.sessions.propose(header).serialise()
+            task=self.task,
+            strategy=self.strategy,
+            adapter=self._layout,
+            fleet=self.fleet,
+            store=self.store,
+            sessions=self.sessions,
+            standing=self._standing,
+            tell=self._tell,
+            checkpoint=checkpoint,
+            number=number,
+            work=work,
+        ).run()
 
-    def _aggregate(self, sums: Sums, total: Sum) -> Aggregate:
-        updates = {
-            name.removeprefix(names.UPDATE): sums[name] for name in sums if name.startswith(names.UPDATE)
-        }
+    def _aggregate(self, gathered: Gathered, context: Context) -> Aggregate:
+        maps = codings(self.plan, self.strategy.parts(context), context)
+        apart = tuple(self._one(sums, contributors, maps) for sums, contributors in gathered.apart)
+        return replace(self._one(gathered.sums, len(gathered.contributors), maps), apart=apart)
+
+    def _one(self, sums: Sums, contributors: int, maps: Mapping[str, Coding]) -> Aggregate:
+        updates = {name: coding.inverse(sums[names.UPDATE + name]) for name, coding in maps.items()}
         weight = float(sums[names.WEIGHT][0]) / weight_units(self.plan)
-        return Aggregate(updates, weight, len(total.contributors), len(self.fleet.sites))
-
-    def _require_budget(self, attempt: Attempt, header: Header) -> None:
-        """Raises BudgetError if the sites that can still pay are too few, however often they are asked."""
-        able = len(header.cohort) - len(attempt.out_of_budget)
-        least = header.quorum
-        if header.secure:
-            least = max(least, floor(able, header.colluders, header.n_min))
-        if attempt.out_of_budget and able < least:
-            self._tell(BudgetSpent(attempt.round, tuple(sorted(attempt.out_of_budget))))
-            raise BudgetError(f"the sites' privacy budgets do not pay for round {attempt.round}.")
+        return Aggregate(updates, weight, contributors, len(self.fleet.sites))
 
     def _record(
-        self, checkpoint: Checkpoint, attempt: Attempt, total: Sum, step_seconds: float
+        self, checkpoint: Checkpoint, number: int, gathered: Gathered, step_seconds: float
     ) -> RoundRecord:
-        private, sums = self.plan.privacy.private, attempt.sums
+        private, sums = self.plan.privacy.private, gathered.sums
         return RoundRecord(
-            round=attempt.round,
-            attempt=attempt.number,
-            cohort=attempt.cohort,
-            contributors=total.contributors,
+            round=number,
+            attempt=gathered.number,
+            cohort=gathered.cohort,
+            contributors=gathered.contributors,
             train_loss=float("nan") if private else _train_loss(sums),
             clipped=None if private else int(sums[names.CLIPPED][0]),
             metrics=self.task.metrics(
-                self._metric_sums(sums, total) if self._measured else self._public_sums(checkpoint)
+                self._metric_sums(gathered) if self._measured else self._public_sums(checkpoint)
             ),
-            bytes_down=attempt.bytes_down,
-            bytes_up=attempt.bytes_up,
-            seconds={**attempt.seconds, "step": step_seconds},
+            bytes_down=sum(attempt.bytes_down for attempt in gathered.attempts),
+            bytes_up=sum(attempt.bytes_up for attempt in gathered.attempts),
+            seconds={**gathered.seconds, "step": step_seconds},
             guarantee=self.sessions.guarantee,
-            transcript=attempt.transcript,
+            transcript="" if gathered.groups else gathered.attempts[0].transcript,
             noised=private and self._measured,
+            groups=gathered.groups,
         )
 
     @property
@@ -198,17 +137,17 @@ class Coordinator:
         if kept is not None:
             return kept
         try:
-            attempt, total = self._attempt(checkpoint, self.plan.rounds.count + 1, Work.EVALUATE)
+            gathered = self._gather(checkpoint, self.plan.rounds.count + 1, Work.EVALUATE)
         except BudgetError:
             return Evaluated(self.task.metrics(self._public_sums(checkpoint)), {}, ())
-        sums = self._metric_sums(attempt.sums, total)
-        evaluated = Evaluated(self.task.metrics(sums), self.task.tables(sums), total.contributors)
+        sums = self._metric_sums(gathered)
+        evaluated = Evaluated(self.task.metrics(sums), self.task.tables(sums), gathered.contributors)
         if self.plan.privacy.private:
             self.store.save_evaluation(checkpoint.round, evaluated)
         return evaluated
 
-    def _metric_sums(self, sums: Sums, total: Sum) -> Sums:
-        return metric_sums(self.plan, self.task, sums, len(total.contributors))
+    def _metric_sums(self, gathered: Gathered) -> Sums:
+        return metric_sums(self.plan, self.task, gathered.sums, len(gathered.contributors))
 
     def _public_sums(self, checkpoint: Checkpoint) -> Sums:
         """The model's sum vector on the public table; zeros, whose metrics are NaN, if there is none."""
@@ -227,11 +166,11 @@ class Coordinator:
         return checkpoint
 
     def _first_state(self) -> State:
-        layout = self.strategy.layout(self._layout, 1)
+        layout = self.strategy.layout(self._layout, 1).only(self.initial.tensors)
         return self.strategy.init(Adapter(layout, self.initial.tensors))
 
-    def _context(self, number: int, cohort: int) -> Context:
-        return round_context(self.plan, self.strategy, self._layout, number, cohort)
+    def _context(self, number: int, cohort: Sequence[str]) -> Context:
+        return round_context(self.plan, self.strategy, self._layout, number, len(cohort), cohort)
 
     @property
     def _layout(self) -> AdapterLayout:
@@ -240,6 +179,13 @@ class Coordinator:
     def _tell(self, event: Event) -> None:
         for observer in self.observers:
             observer.notify(event)
+
+
+def _figures(state: State) -> dict[str, float]:
+    """What the strategy's state tells people."""
+    return {
+        name.removeprefix(FIGURE): float(value[0]) for name, value in state.items() if name.startswith(FIGURE)
+    }
 
 
 def _train_loss(sums: Sums) -> float:

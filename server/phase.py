@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from queue import SimpleQueue
 
+from sealora.protocol.transfer import Content
 from sealora.server.peer import Peer
 
 Answers = SimpleQueue[tuple[str, bytes] | None]
@@ -26,7 +27,8 @@ class Waiting:
 class Phase:
     """Ends when all have answered, when those left have gone for good, or at the deadline.
 
-    Lives on the event loop. `ended` is told whose replies are awaited no more.
+    Only the sites of `peers` are asked. Lives on the event loop. `ended` is told whose replies are awaited
+    no more.
     """
 
     def __init__(
@@ -38,11 +40,13 @@ class Phase:
         ended: Callable[[Iterable[str]], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._peers = {site: peers[site] for site in requests}
+        self._peers = dict(peers)
         self._waiting = waiting
         self._answers = answers
         self._ended = ended
-        self._open = {site: peer.request(requests[site]) for site, peer in self._peers.items()}
+        # Most phases send everybody the same bytes, which are then hashed once.
+        contents = {id(request): Content(request) for request in requests.values()}
+        self._open = {site: peer.request(contents[id(requests[site])]) for site, peer in self._peers.items()}
         self._answered = 0
         self._began = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None

@@ -5,17 +5,19 @@ from statistics import fmean
 from typing import Any
 
 from sealora.models.adapter import Adapter
+from sealora.models.task import Metrics
 from sealora.plan.loader import Plan
 from sealora.server.events import Evaluated
 from sealora.server.metrics_log import finite
 from sealora.server.recorder import Recorder
+from sealora.strategies.registry import strategy_class
 
 FORMAT = 1
 
 
 def build_result(
     plan: Plan,
-    headline: str,
+    task: Metrics,
     adapter: Adapter,
     recorder: Recorder,
     evaluated: Evaluated,
@@ -34,9 +36,12 @@ def build_result(
         "adapter_sha256": adapter.sha256(),
         "seed": plan.seed,
         "strategy": plan.strategy.name,
+        "discloses": strategy_class(plan.strategy.name).card.discloses,
+        "figures": [record.figures for record in history],
         "secure_aggregation": plan.secure_aggregation.enabled,
         "guarantee": history[-1].guarantee if history else "",
-        "headline": headline,
+        "headline": task.headline,
+        "better": task.better,
         "parameters": adapter.layout.parameters,
         "metrics": evaluated.metrics,
         "tables": evaluated.tables,

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from sealora.models.adapter import Adapter, Tensors
 from sealora.models.task import Counts, Metrics
+from sealora.plan.cohort_sizes import cohort_sizes
 from sealora.plan.logs import Log
 from sealora.plan.metrics_endpoint import MetricsEndpoint
-from sealora.plan.payload import payload_layout, round_context
+from sealora.plan.payload import payload_layout, require_known, round_context
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.certificates import Credentials
 from sealora.protocol.keys import IdentityKey
@@ -76,6 +77,7 @@ class Service:
     def run(self, observers: Sequence[Observer] = ()) -> tuple[Adapter, Evaluated]:
         """Listen, and run to the end. Raises what `Coordinator.run` does, and UsageError."""
         status, metrics, roster = StatusFile(self.folder), RunMetrics(), RosterBook(self.federation)
+        require_known(self.parts.plan, sorted(roster.current().members))
 
         def told(presence: Presence) -> None:
             status.present(presence)
@@ -107,10 +109,11 @@ class Service:
         )
 
     def _largest_reply(self, sites: int) -> int:
-        parts, cohort = self.parts, self.parts.plan.cohort.size or sites
+        parts = self.parts
         contexts = (
             round_context(parts.plan, parts.strategy, parts.initial.layout, number, cohort)
             for number in (1, 2)  # a strategy may take turns
+            for cohort in cohort_sizes(parts.plan, parts.plan.cohort.size or sites)
         )
         words = (
             payload_layout(parts.plan, parts.strategy, parts.task, context, Work.TRAIN).words

@@ -19,3 +19,7 @@ class SessionFile:
     def load(self) -> bytes | None:
         """The last state; None if there is none."""
         return self._path.read_bytes() if self._path.exists() else None
+
+    def of_group(self, number: int) -> "SessionFile":
+        """The file of one fixed group's session, beside this one."""
+        return SessionFile(self._path.with_stem(f"{self._path.stem}-group-{number}"))

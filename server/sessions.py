@@ -4,8 +4,8 @@ With a file to keep them in, the session that was open when the coordinator was 
 again: sites that have answered a request answer it again with the same bytes, and work for it once.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from sealora.protocol.agreement import sign_header
@@ -50,24 +50,32 @@ class Sessions(Protocol):
     def interrupted(self, subject: Subject) -> bytes | None:
         """The header of the session that a killed process had open on this subject; told once."""
 
+    def members(self, sites: Sequence[str]) -> Sequence[str]:
+        """The names over which fixed groups are dealt: `sites`, or all that the roster in force names."""
+
+    def of_group(self, number: int) -> "Sessions":
+        """The sessions of one fixed group, the same each time; 0 stands for all sites and for these."""
+
     def propose(self, header: Header) -> Header:
         """The header with what the session has to fix."""
 
     def sign(self, header: bytes) -> bytes:
         """The coordinator's signature on a header's bytes; empty in a plain session."""
 
-    def open(self, header: bytes) -> CoordinatorHalf:
-        """The coordinator's half of the attempt."""
+    def open(self, header: bytes, apart: bool = False) -> CoordinatorHalf:
+        """The coordinator's half of the attempt; with `apart` it keeps every site's words, which needs no
+        masks: raises RunError in a secure session."""
 
 
 @dataclass
 class PlainSessions:
     """The coordinator sees every update."""
 
-    half: Callable[[bytes], CoordinatorHalf] = PlainCoordinatorHalf
+    half: Callable[[bytes, bool], CoordinatorHalf] = PlainCoordinatorHalf
     guarantee: str = PLAIN
     file: SessionFile | None = None
     _kept: bytes | None = None
+    _groups: "dict[int, PlainSessions]" = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._kept = self.file.load() if self.file is not None else None
@@ -77,6 +85,17 @@ class PlainSessions:
         header, self._kept = self._kept, None
         return header if header is not None and Subject.of(Header.parse(header)) == subject else None
 
+    def members(self, sites: Sequence[str]) -> Sequence[str]:
+        """See Sessions: there is no roster."""
+        return sites
+
+    def of_group(self, number: int) -> "PlainSessions":
+        """See Sessions."""
+        if number and number not in self._groups:
+            file = self.file.of_group(number) if self.file is not None else None
+            self._groups[number] = PlainSessions(self.half, self.guarantee, file)
+        return self._groups[number] if number else self
+
     def propose(self, header: Header) -> Header:
         """Nothing to add."""
         return header
@@ -85,11 +104,11 @@ class PlainSessions:
         """Plain headers are not signed."""
         return b""
 
-    def open(self, header: bytes) -> CoordinatorHalf:
+    def open(self, header: bytes, apart: bool = False) -> CoordinatorHalf:
         """A half that adds what comes."""
         if self.file is not None:
             self.file.save(header)
-        return self.half(header)
+        return self.half(header, apart)
 
 
 class SecureSessions:
@@ -120,6 +139,7 @@ class SecureSessions:
         self._heads = heads if heads is not None else HeadBook()
         self._last: SecureCoordinatorHalf | None = None
         self._kept: bytes | None = None
+        self._groups: dict[int, SecureSessions] = {}
         if file is not None:
             self._restore(file)
 
@@ -146,11 +166,33 @@ class SecureSessions:
 
     @property
     def guarantee(self) -> str:
-        """Against whom the last session was secure."""
+        """Against whom the last session was secure; of groups, the last of the one that withstands least."""
+        if self._groups:
+            weakest = min(self._groups.values(), key=lambda group: group.strength)
+            return f"{weakest.guarantee}, within each of {len(self._groups)} groups, whose sums it sees"
         if self._last is None:
             return "secure aggregation"
         against = f"a {self._last.adversary} coordinator and {self._last.header.colluders} colluding sites"
         return f"secure aggregation against {against}"
+
+    @property
+    def strength(self) -> int:
+        """Colluders that the last session withstands."""
+        return self._last.header.colluders if self._last is not None else 0
+
+    def members(self, sites: Sequence[str]) -> Sequence[str]:
+        """See Sessions: also those who are not enrolled any more, so that no one changes groups when one
+        leaves before the roster does."""
+        return sorted(self._rosters().members)
+
+    def of_group(self, number: int) -> "SecureSessions":
+        """See Sessions. Groups share the keys, the roster and the book of heads."""
+        if number and number not in self._groups:
+            file = self._file.of_group(number) if self._file is not None else None
+            self._groups[number] = SecureSessions(
+                self._identity, self._rosters, self._settings, self._threads, file, self._heads
+            )
+        return self._groups[number] if number else self
 
     def propose(self, header: Header) -> Header:
         """Thresholds from the plan and the cohort's size, the roster, and what must be closed first.
@@ -179,8 +221,12 @@ class SecureSessions:
         """By the coordinator's identity key."""
         return sign_header(self._identity, header)
 
-    def open(self, header: bytes) -> CoordinatorHalf:
+    def open(self, header: bytes, apart: bool = False) -> CoordinatorHalf:
         """A half that relays, adds and unmasks, or the one that was interrupted under this header."""
+        if apart:
+            raise RunError(
+                "a secure session shows no single update.", "Compare groups, or write enabled = false."
+            )
         parsed = Header.parse(header)
         if self._last is not None and self._last.header == parsed:
             return self._last

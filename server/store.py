@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from sealora.models.adapter import pack, unpack
 from sealora.plan.durable import write_durably
 from sealora.protocol.errors import UsageError
-from sealora.server.events import Evaluated, RoundRecord
+from sealora.server.events import Evaluated, GroupRecord, RoundRecord
 from sealora.strategies.strategy import State
 
 FORMAT = 1
@@ -45,8 +45,20 @@ class Checkpoint:
         """For each site, the (round, attempt) that it was last part of the sum of; (0, 0) for none."""
         last: dict[str, tuple[int, int]] = {}
         for record in self.history:
-            last |= dict.fromkeys(record.contributors, (record.round, record.attempt))
+            for one in record.groups or (record,):
+                last |= dict.fromkeys(one.contributors, (record.round, one.attempt))
         return tuple(last.get(site, (0, 0)) for site in cohort)
+
+    def completed_together(self, cohort: Collection[str]) -> tuple[tuple[int, int], bytes]:
+        """The last (round, attempt) of a group with all these sites that yielded a sum, and its transcript.
+
+        (0, 0) and nothing where there is none, as after sites have changed groups.
+        """
+        for record in reversed(self.history):
+            for group in record.groups:
+                if set(cohort) <= set(group.cohort):
+                    return (record.round, group.attempt), bytes.fromhex(group.transcript)
+        return (0, 0), b""
 
 
 class CheckpointStore:
@@ -143,6 +155,10 @@ class CheckpointStore:
         )
 
 
-def _record(raw: Mapping[str, object]) -> RoundRecord:
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
-    return RoundRecord(**fields)  # type: ignore[arg-type]
+def _record(raw: Mapping[str, Any]) -> RoundRecord:
+    groups = tuple(GroupRecord(**_with_tuples(group)) for group in raw.get("groups", ()))
+    return RoundRecord(**{**_with_tuples(raw), "groups": groups})
+
+
+def _with_tuples(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}

@@ -233,9 +233,9 @@ class _Axes(PreTrainedModel):  # type: ignore[misc]
 class _Linear(Classification):
     """Its loss is the logit itself, so that the gradient is the same at every step."""
 
-    def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Shape (batch,)."""
-        return logits[:, 0]
+        return outputs[:, 0]
 
 
 def _base(length: float) -> Base:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from sealora.client.batches import collate, sorted_batches
+from sealora.client.batches import sorted_batches
 from sealora.models import lora
 from sealora.models.adapter import Tensors
 from sealora.models.cleaning import clean
@@ -106,15 +106,12 @@ def row_losses(
     losses = np.zeros(len(examples))
     done = 0
     with torch.inference_mode():
-        for rows in sorted_batches([len(example.tokens) for example in examples], BATCH):
-            batch = [examples[row] for row in rows]
-            tokens, mask = collate(batch, model.config.pad_token_id or 0)
-            place = federation.base.device
-            logits = model(
-                input_ids=tokens.to(place), attention_mask=None if mask is None else mask.to(place)
-            ).logits
-            targets = task.target_tensor([example.target for example in batch], logits.shape[1])
-            losses[rows] = task.losses(logits, targets.to(place)).double().cpu().numpy()
+        for rows in sorted_batches([example.length for example in examples], BATCH):
+            chosen = [examples[row] for row in rows]
+            batch = task.collate(chosen, federation.base.tokenizer, bytes(32), packed=False)
+            batch = batch.to(federation.base.device)
+            outputs = task.forward(model, batch)
+            losses[rows] = task.losses(outputs, batch.targets).double().cpu().numpy()
             done += len(rows)
             tell(f"Membership: {done} of {len(examples)} rows measured")
     return np.nan_to_num(losses, nan=math.inf)
@@ -150,11 +147,13 @@ def _rows(federation: Federation) -> Rows:
 def _left_out(federation: Federation) -> list[Example]:
     """The usable rows that the plan's draw left in the table."""
     plan = federation.plan
-    table = undrawn_rows(read_table(plan.data), plan.data.rows, plan.seed)
+    table = undrawn_rows(
+        read_table(plan.data, federation.task.card.columns(plan.data)), plan.data.rows, plan.seed
+    )
     if not len(table):
         return []
     rows, _ = clean(table, plan.data, federation.task, federation.base.tokenizer)
-    return [Example(row.tokens, row.target) for row in rows]
+    return [row.example for row in rows]
 
 
 def _drawn(rows: Rows, seed: int) -> Rows:

@@ -50,14 +50,16 @@ def partition(
         parts = _dirichlet(table, settings, label_column, seed)
     else:
         parts = _shuffled(len(table), settings, seed)
-    return dict(zip(_numbered(len(parts)), map(sorted, parts), strict=True))
+    return dict(zip(settings.numbered, map(sorted, parts), strict=True))
 
 
 def _shuffled(rows: int, settings: SimulationSettings, seed: int) -> list[list[int]]:
-    """Parts of equal or growing size after a seeded shuffle (these partitioners cut, they do not mix)."""
+    """Parts of equal or growing size after a seeded shuffle (partitioners by size cut, they do not mix)."""
     order = seeded_order(rows, "partition", seed)
-    name = BY_SIZE[settings.size_rule] if settings.partition == "size" else "IidPartitioner"
-    partitioner = getattr(_partitioners(), name)(num_partitions=settings.sites)
+    if settings.partition == "iid":
+        # As IidPartitioner cuts, which takes minutes for thousands of sites.
+        return [part.tolist() for part in np.array_split(order, settings.sites)]
+    partitioner = getattr(_partitioners(), BY_SIZE[settings.size_rule])(num_partitions=settings.sites)
     try:
         parts = _parts(partitioner, {"row": order})
     except ValueError:
@@ -137,11 +139,6 @@ def _partitioners() -> ModuleType:
     except ImportError:
         message = "dealing rows to simulated sites needs flwr-datasets, which is not installed."
         raise UsageError(message, 'Install it with: pip install "sealora[simulation]"') from None
-
-
-def _numbered(sites: int) -> list[str]:
-    width = max(2, len(str(sites)))
-    return [f"site-{number:0{width}d}" for number in range(1, sites + 1)]
 
 
 def _readable(values: Sequence[str]) -> list[str]:

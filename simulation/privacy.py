@@ -16,20 +16,24 @@ from sealora.models.fingerprint import table_digest
 from sealora.models.site_data import SiteData
 from sealora.models.table import read_table
 from sealora.models.task import Example, Task
+from sealora.plan.payload import trained_layouts
 from sealora.plan.privacy_forecast import plan_schedule
 from sealora.plan.problems import did_you_mean
 from sealora.plan.settings import PlanSettings
 from sealora.privacy.events import Budget
 from sealora.protocol.errors import UsageError
+from sealora.strategies.registry import load_strategy
 
 
 def private_trainers(plan: PlanSettings, task: Task, base: Base) -> Callable[[TorchTrainer], Trainer]:
     """Wraps trainers in DP-SGD; each runs its self-test."""
     planned = plan_schedule(plan)
     synthetic = synthetic_examples(task, len(base.tokenizer))
+    strategy = load_strategy(plan.strategy)
 
     def wrap(inner: TorchTrainer) -> Trainer:
-        return PrivateTrainer(inner, plan.privacy, planned, plan.training.microbatch_size, synthetic)
+        layouts = trained_layouts(plan, strategy, inner.layout)
+        return PrivateTrainer(inner, plan.privacy, planned, plan.training.microbatch_size, synthetic, layouts)
 
     return wrap
 
@@ -43,9 +47,9 @@ def public_examples(plan: PlanSettings, task: Task, base: Base) -> Sequence[Exam
     """The rows of the public hold-out. Raises DataError if it cannot be used."""
     unused = dict.fromkeys(("filter_column", "filter_value", "group_column"), "")
     settings = plan.data.model_copy(update=unused)
-    table = read_table(settings, plan.privacy.public_holdout)
+    table = read_table(settings, task.card.columns(settings), plan.privacy.public_holdout)
     rows, _ = clean(table, settings, task, base.tokenizer)
-    return [Example(row.tokens, row.target) for row in rows]
+    return [row.example for row in rows]
 
 
 def make_purses(

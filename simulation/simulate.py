@@ -1,6 +1,7 @@
 """A whole simulated run: from a plan to a run folder."""
 
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -12,10 +13,11 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from sealora.models import lora
-from sealora.models.cleaning import REASONS, CleaningReport
+from sealora.models.cleaning import REASONS, CleaningReport, words
 from sealora.plan.contract import resolved
 from sealora.plan.loader import Plan
 from sealora.protocol.errors import UsageError
+from sealora.protocol.fleet import Fleet
 from sealora.server.events import Observer
 from sealora.server.loop import Coordinator
 from sealora.server.metrics_log import EventLog, MetricsLog
@@ -25,13 +27,18 @@ from sealora.server.store import CheckpointStore
 from sealora.server.tensorboard import TensorBoardLog
 from sealora.simulation.account import run_id
 from sealora.simulation.compare import Comparison, compare
+from sealora.simulation.engines import OpenFleet, open_fleet, require_engine
 from sealora.simulation.faults import Faults
 from sealora.simulation.federation import Federation, assemble
-from sealora.simulation.fleet import InProcessFleet
 from sealora.simulation.report import build_result, save_learning_curve
 from sealora.simulation.run_folder import RunFolder
 from sealora.simulation.split_picture import save_split_picture, split_table
 
+PLACES = {
+    "model": ("device",),
+    "simulation": ("engine", "ray_address", "actor_cpus", "actor_gpus", "workers"),
+}
+"""Keys that say where a run computes, by section: it may go on somewhere else."""
 PACKAGES = ("sealora", "torch", "transformers", "peft", "numpy", "cryptography")
 
 
@@ -42,11 +49,15 @@ def simulate(
     resume: bool = False,
     with_comparison: bool = False,
     console: Console | None = None,
+    fleet_of: OpenFleet = open_fleet,
+    observers: Sequence[Observer] = (),
 ) -> dict[str, Any]:
-    """Run a plan's sites and coordinator in this process and leave everything in `out`.
+    """Run a plan's sites and coordinator and leave everything in `out`.
 
-    Returns the content of result.json. Raises UsageError before anything is started, RunError if a
-    round cannot be completed; finished rounds are then kept and `resume` goes on after them.
+    `fleet_of` opens the fleet; by default that of the plan's engine. `observers` are told of every event,
+    beside those that write the run folder. Returns the content of result.json. Raises UsageError before
+    anything is started, RunError if a round cannot be completed; finished rounds are then kept and `resume`
+    goes on after them.
     """
     console = console or Console(quiet=True)
     if with_comparison and plan.privacy.private:
@@ -54,6 +65,7 @@ def simulate(
             "a comparison trains on the sites' rows without privacy, which would break the plan's promise.",
             "Leave out --compare, or compare in a run without a guarantee.",
         )
+    require_engine(plan)
     known = versions()
     folder = _folder(plan, out, resume, known)
     with console.status("Starting") as status:
@@ -61,10 +73,13 @@ def simulate(
     _show_split(federation, folder, console)
     recorder = Recorder()
     with ExitStack() as stack:
+        faults = Faults(plan.simulation, plan.seed)
+        with console.status("Starting") as status:
+            fleet = stack.enter_context(fleet_of(federation, faults, lambda what: status.update(what)))
         bar = stack.enter_context(ProgressBar(console, federation.task.headline))
         log, events = MetricsLog(folder.path / "metrics.jsonl"), EventLog(folder.path / "events.jsonl")
         board = TensorBoardLog(folder.path / "tensorboard")
-        coordinator = _coordinator(federation, folder, (recorder, log, events, board, bar))
+        coordinator = _coordinator(federation, folder, fleet, (recorder, log, events, board, bar, *observers))
         adapter, evaluated = coordinator.run()
     lora.save(adapter, federation.model, folder.adapter)
     comparison = _compare(federation, folder, console) if with_comparison else None
@@ -85,13 +100,13 @@ def versions() -> dict[str, str]:
 def _folder(plan: Plan, out: Path, resume: bool, known: dict[str, str]) -> RunFolder:
     if resume and (out / "run.json").exists():
         folder = RunFolder.open(out)
-        _require_same(folder.plan, plan, out)
+        require_same(folder.plan, plan, out)
         return folder
     return RunFolder.create(out, plan, known)
 
 
-def _require_same(begun: Plan, plan: Plan, out: Path) -> None:
-    """Raises UsageError unless a run goes on with its plan, the sites' too; only the device may change."""
+def require_same(begun: Plan, plan: Plan, out: Path) -> None:
+    """Raises UsageError unless a run goes on with its plan, the sites' too; only where it is may change."""
     sections = [name for name, value in resolved(plan).items() if _other(name, value, resolved(begun)[name])]
     if sections:
         raise UsageError(
@@ -101,21 +116,20 @@ def _require_same(begun: Plan, plan: Plan, out: Path) -> None:
 
 
 def _other(name: str, value: Any, begun: Any) -> bool:
-    return {**value, "device": ""} != {**begun, "device": ""} if name == "model" else value != begun
+    moved = dict.fromkeys(PLACES.get(name, ()), "")
+    return {**value, **moved} != {**begun, **moved} if moved else bool(value != begun)
 
 
-def _coordinator(federation: Federation, folder: RunFolder, observers: tuple[Observer, ...]) -> Coordinator:
-    plan = federation.plan
-    handlers = {name: site.handle for name, site in federation.sites.items()}
+def _coordinator(
+    federation: Federation, folder: RunFolder, fleet: Fleet, observers: tuple[Observer, ...]
+) -> Coordinator:
     return Coordinator(
-        plan=plan,
+        plan=federation.plan,
         plan_hash=federation.contract.plan_hash,
         task=federation.task,
         strategy=federation.contract.strategy,
         initial=federation.initial,
-        fleet=InProcessFleet(
-            handlers, Faults(plan.simulation, plan.seed), federation.trainer.workers, federation.trainer.stop
-        ),
+        fleet=fleet,
         store=CheckpointStore(folder.state),
         sessions=federation.sessions,
         observers=observers,
@@ -124,10 +138,13 @@ def _coordinator(federation: Federation, folder: RunFolder, observers: tuple[Obs
 
 
 def _show_split(federation: Federation, folder: RunFolder, console: Console) -> None:
-    counts = {name: site.data.report.labels for name, site in federation.sites.items()}
-    labels = federation.plan.task.labels
+    labels, counts = federation.plan.task.labels, federation.label_counts()
     console.print(split_table(counts, labels))
     save_split_picture(folder.path / "split.png", counts, labels)
+    for name, kind in sorted(federation.plan.simulation.attackers.items()):
+        console.print(f"[red]{escape(name)}[/] is malicious: {kind}")
+    if not federation.workshop.rows.at_once:
+        return  # rows are cleaned when their site first works; result.json then tells
     for name, site in federation.sites.items():
         for warning in site.data.report.warnings:
             console.print(f"[yellow]{escape(name)}[/]: {escape(warning)}")
@@ -138,8 +155,9 @@ def _show_split(federation: Federation, folder: RunFolder, console: Console) -> 
 
 def _dropped(reports: Sequence[CleaningReport]) -> str:
     """Rows of all sites that cleaning left out, by reason; empty if there are none."""
-    counts = {reason: sum(report.dropped.get(reason, 0) for report in reports) for reason in REASONS}
-    return ", ".join(f"{count} {REASONS[reason]}" for reason, count in counts.items() if count)
+    counts: Counter[str] = sum((Counter(report.dropped) for report in reports), Counter())
+    order = [*REASONS, *sorted(set(counts) - set(REASONS))]
+    return ", ".join(f"{counts[reason]} {words(reason)}" for reason in order if counts[reason])
 
 
 def _compare(federation: Federation, folder: RunFolder, console: Console) -> Comparison:

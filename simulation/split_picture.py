@@ -18,7 +18,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sealora.models.cleaning import Labels
+from sealora.models.labels import Labels
 
 SiteCounts = Mapping[str, Mapping[str, int]]
 """Rows by site and label."""

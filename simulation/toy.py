@@ -12,14 +12,15 @@ Building it again on the same folder is what restarting all processes is.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sealora.client.contract import Contract
 from sealora.client.memory import SiteMemory
 from sealora.client.purse import Purse
-from sealora.client.site import Contract, SessionFactory, Site
+from sealora.client.site import SessionFactory, Site
 from sealora.models.adapter import Adapter, AdapterLayout, Array, Tensors, TensorSpec
 from sealora.models.settings import ModelSettings, TaskSettings
 from sealora.models.task import LOSS_UNITS, Counts, Example, SumSpec
@@ -35,6 +36,7 @@ from sealora.server.events import Observer
 from sealora.server.loop import Coordinator
 from sealora.server.sessions import PlainSessions, Sessions
 from sealora.server.store import CheckpointStore
+from sealora.simulation.attackers import make_attackers, turned
 from sealora.simulation.faults import Faults
 from sealora.simulation.fleet import InProcessFleet
 from sealora.simulation.identities import make_identities
@@ -60,6 +62,7 @@ class ToyMetrics:
     """The sum vector of the toy: how far the model is from the sites' targets, and over how many rows."""
 
     headline = "nearness"
+    better: Literal["higher", "lower"] = "higher"
 
     def sums(self) -> tuple[SumSpec, ...]:
         """Distance times rows, in units of 1/65536, and rows."""
@@ -83,7 +86,9 @@ class ToyMetrics:
 class ToyTrainer:
     """Gradient descent on half the squared distance to `targets`, a step for each epoch.
 
-    `jitter` scales a move that depends on the seed alone: a stand-in for the order of the rows.
+    Adapters of a smaller rank have the first rows and columns of the targets, and tensors that are no
+    target's are drawn to zero. `jitter` scales a move that depends on the seed alone: a stand-in for the
+    order of the rows.
     """
 
     targets: Tensors
@@ -103,10 +108,10 @@ class ToyTrainer:
                 start.gradient_term({name: current[name] for name in trains}) if start.gradient_term else {}
             )
             for name in trains:
-                gradient = current[name] - self.targets[name] + term.get(name, np.float32(0))
+                gradient = current[name] - self._target(name, current) + term.get(name, np.float32(0))
                 current[name] = (current[name] - np.float32(self.step_size) * gradient).astype(np.float32)
         for name in trains:
-            move = _uniform(LAYOUT[name].shape, derive_key("toy jitter", seed, name))
+            move = _uniform(current[name].shape, derive_key("toy jitter", seed, name))
             current[name] = current[name] + np.float32(self.jitter) * move
         rows = self.steps * len(examples)
         return Trained(current, loss * rows, rows, self.steps, self.step_size)
@@ -121,10 +126,15 @@ class ToyTrainer:
         for row, example in enumerate(examples):
             yield row, self.evaluate(tensors, [example])
 
+    def _target(self, name: str, tensors: Tensors) -> Array:
+        """The target of one of the tensors, in its shape."""
+        whole = self.targets.get(name, np.zeros_like(tensors[name]))
+        return whole[tuple(map(slice, tensors[name].shape))]
+
     def _distance(self, tensors: Tensors) -> float:
         """Mean squared distance to the targets, at most `MAX_DISTANCE`, as a task's losses are bounded."""
         squares = [
-            np.square(tensors[name] - target, dtype=np.float64) for name, target in self.targets.items()
+            np.square(tensors[name] - self._target(name, tensors), dtype=np.float64) for name in self.targets
         ]
         mean = float(np.mean(np.concatenate([s.reshape(-1) for s in squares])))
         return mean if mean < MAX_DISTANCE else MAX_DISTANCE
@@ -145,7 +155,7 @@ class ToyFederation:
         self,
         faults: Faults | None = None,
         observers: Sequence[Observer] = (),
-        new_session: Callable[[bytes], CoordinatorHalf] | None = None,
+        new_session: Callable[[bytes, bool], CoordinatorHalf] | None = None,
     ) -> Coordinator:
         """A coordinator that goes on from the checkpoint in the folder, if there is one."""
         return Coordinator(
@@ -179,14 +189,20 @@ def toy_federation(
     plan_hash = bytes.fromhex(contracts.sha256(contracts.canonical(contracts.contract(plan))))
     contract = Contract(plan, plan_hash, ToyMetrics(), strategy or load_strategy(plan.strategy))
     made = {f"site-{number}": number for number in range(1, sites + 1)}
-    identities = make_identities(list(made), plan.secure_aggregation, folder / "heads.jsonl")
+    identities = make_identities(
+        list(made), plan.secure_aggregation, folder / "heads.jsonl", plan.simulation.ideal_above
+    )
+    toys = {
+        name: toy_site(folder, name, contract, number, identities.sites[name])
+        for name, number in made.items()
+    }
+    attackers = make_attackers(plan, list(made), None)
     return ToyFederation(
         folder=folder,
         plan=plan,
         contract=contract,
         sites={
-            name: toy_site(folder, name, contract, number, identities.sites[name])
-            for name, number in made.items()
+            name: turned(site, attackers[name]) if name in attackers else site for name, site in toys.items()
         },
         sessions=identities.coordinator,
         initial=Adapter(LAYOUT, FIRST),

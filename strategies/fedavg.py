@@ -36,7 +36,8 @@ class FedAvg:
     Also the base of strategies that differ from it in one respect.
     """
 
-    sees: ClassVar[Literal["sum", "groups", "each"]] = "sum"
+    sees: Literal["sum", "groups", "each"] = "sum"
+    groups: int = 0
     options_class: ClassVar[type[Settings]] = NoOptions
     card: ClassVar[Card] = Card(
         summary="The plain weighted mean: begin with it.",
@@ -45,6 +46,11 @@ class FedAvg:
 
     def __init__(self, settings: StrategySettings) -> None:
         self._rate = settings.server_learning_rate
+
+    @property
+    def least(self) -> int:
+        """One sum is all it takes."""
+        return 1
 
     def layout(self, adapter: AdapterLayout, round_number: int) -> AdapterLayout:
         """Everything is shared that is not frozen already."""
@@ -56,7 +62,8 @@ class FedAvg:
 
     def parts(self, context: Context) -> tuple[Part, ...]:
         """One vector: the differences of all shared tensors, in the layout's order."""
-        return (Part(UPDATE, values_of(context.layout.of_kind("shared"))),)
+        shared = context.layout.of_kind("shared")
+        return (Part(UPDATE, values_of(shared), tensors=shared),)
 
     def init(self, model: Adapter) -> State:
         """The state is the adapter itself."""

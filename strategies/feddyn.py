@@ -7,6 +7,7 @@ equally, and the coordinator has no step size.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -45,7 +46,8 @@ class FedDyn(FedAvg):
 
     def parts(self, context: Context) -> tuple[Part, ...]:
         """The update, unweighted."""
-        return (Part(UPDATE, values_of(context.layout.of_kind("shared")), weighted=False),)
+        (update,) = super().parts(context)
+        return (replace(update, weighted=False),)
 
     def init(self, model: Adapter) -> State:
         """h = 0."""

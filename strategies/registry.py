@@ -20,6 +20,17 @@ BUILT_IN = {
     "rolora": "sealora.strategies.rolora:RoLoRA",
     "fedsvd": "sealora.strategies.fedsvd:FedSVD",
     "fedsa": "sealora.strategies.fedsa:FedSA",
+    "fed_sb": "sealora.strategies.fed_sb:FedSB",
+    "hetlora": "sealora.strategies.hetlora:HetLoRA",
+    "fedex": "sealora.strategies.fedex:FedEx",
+    "flexlora": "sealora.strategies.flexlora:FlexLoRA",
+    "flora": "sealora.strategies.flora:FLoRA",
+    "median": "sealora.strategies.median:Median",
+    "trimmed_mean": "sealora.strategies.trimmed_mean:TrimmedMean",
+    "krum": "sealora.strategies.krum:Krum",
+    "multi_krum": "sealora.strategies.multi_krum:MultiKrum",
+    "geometric_median": "sealora.strategies.geometric_median:GeometricMedian",
+    "norm_bound": "sealora.strategies.norm_bound:NormBound",
 }
 """Names that no other package can take."""
 MEMBERS = sorted(name for name in {**Strategy.__annotations__, **vars(Strategy)} if not name.startswith("_"))

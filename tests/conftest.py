@@ -86,6 +86,60 @@ def tiny_model(tmp_path_factory, tiny_tokenizer):
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_chat_model(tmp_path_factory):
+    """A folder with a random Llama that knows a few words and a chat template: two layers, width 16."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    words = ("<unk>", "<s>", "</s>", "system", "user", "assistant", ":", *PRAISE, *BLAME, *FILLERS)
+    vocabulary = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>"}
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+    wrapped.chat_template = (
+        "{% for m in messages %}{{ '<s>' + m['role'] + ' : ' + m['content'] + ' </s>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<s>assistant : ' }}{% endif %}"
+    )
+    folder = tmp_path_factory.mktemp("tiny-llama")
+    config = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        initializer_range=0.3,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    wrapped.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chats(tmp_path_factory) -> Path:
+    """A table of 80 prompts, responses and the users they are of; what is asked decides the answer."""
+    path = tmp_path_factory.mktemp("chats") / "chats.csv"
+    rows = []
+    for number in range(80):
+        draw = random.Random(number)
+        word = draw.choice(PRAISE + BLAME)
+        asked = " ".join(["the film was", word, *draw.choices(FILLERS, k=draw.randint(0, 8))])
+        answer = " ".join(["a", word, "story", *(["of people"] if number % 3 else [])])
+        rows.append(f"{asked},{answer},user {number % 4}")
+    path.write_text("\n".join(["prompt,response,user", *rows]) + "\n")
+    return path
+
+
 def review(number: int) -> tuple[str, str]:
     """A text and its label; every text differs, and one word decides."""
     draw = random.Random(number)

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_exported_names():
-    assert set(sealora.__all__) == {"Plan", "Run", "SealoraError", "__version__", "audit", "simulate"}
+    names = {"Comparison", "Plan", "Run", "SealoraError", "__version__", "audit", "compare", "simulate"}
+    assert set(sealora.__all__) == names
     assert all(getattr(sealora, name) is not None for name in sealora.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nope'"):
         _ = sealora.nope

@@ -56,7 +56,7 @@ def test_both_sides_get_the_same_rows(tmp_path: Path) -> None:
     assert load(tmp_path / "plan.toml").hash == plan.hash
     workload = json.loads((tmp_path / "workload.json").read_text())
     texts = [text for site in workload["sites"] for part in site.values() for text, _ in part]
-    drawn = draw_rows(read_table(plan.data), 400, plan.seed)["text"]
+    drawn = draw_rows(read_table(plan.data, ("text_column",)), 400, plan.seed)["text"]
     assert len(workload["sites"]) == plan.simulation.sites
     assert set(texts) <= set(drawn)
     assert len(texts) > 390

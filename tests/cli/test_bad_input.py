@@ -290,7 +290,8 @@ def _(scene):
     shutil.copytree(scene.earlier, scene.folder / "copy")
     plan = scene.folder / "copy" / "plan.toml"
     named = next(line for line in plan.read_text().splitlines() if line.startswith("path = "))
-    plan.write_text(plan.read_text().replace(named, f'path = "{scene.table(*mixed(60, "a"))}"'))
+    other = scene.table(*mixed(60, "a"), columns="text,label,ward")
+    plan.write_text(plan.read_text().replace(named, f'path = "{other}"'))
     return ["audit", plan.parent, "--only", "membership"]
 
 

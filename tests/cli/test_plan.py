@@ -135,3 +135,28 @@ def test_show_as_json_and_the_hash_alone(plan, good):
     assert plan("show", good, "--hash")[1] == load(good).hash + "\n"
     assert json.loads(plan("show", good, "--hash", "--json")[1]) == {"hash": load(good).hash}
     assert json.loads(plan("show", good, "--json")[1])["plan"]["training"]["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            "",
+            "1 sketched with width 81 (exact: 72 suffice); 248,832 values sent for them, 15.2 times A and B",
+        ),
+        ("width = 16\nlossy = true", "1 sketched with width 16 (LOSSY: 72 would be exact, and each round"),
+        ('exchange = "dense"', "1 sent as they are, without loss; 1,048,576 values sent for them, 64 times"),
+    ],
+)
+def test_check_tells_how_products_travel_and_what_they_disclose(
+    plan, tmp_path, small_model, monkeypatch, options, words
+):
+    shapes = {"A": (8, 1024), "B": (1024, 8)}
+    specs = tuple(TensorSpec(f"l.lora_{role}", shape, role, "l") for role, shape in shapes.items())
+    monkeypatch.setattr(forecast, "describe", lambda *_: AdapterLayout(specs, rank=8))
+    path = tmp_path / "p.toml"
+    path.write_text(f'{GOOD}strategy.name = "flexlora"\n[strategy.options]\n{options}\n')
+    code, out, _ = plan("check", path)
+    assert code == 0
+    assert words in out
+    assert "which tells more than the means of A and B" in out

@@ -1,12 +1,10 @@
 """Batches: every row once, the same order for the same seed, and little padding."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealora.client.batches import collate, shuffled_batches, snug_batches, sorted_batches
-from sealora.models.task import Example
+from sealora.client.batches import shuffled_batches, snug_batches, sorted_batches
 
 LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=400)
 
@@ -95,17 +93,3 @@ def test_lengths_do_not_decide_when_a_row_comes():
     lengths = list(range(1, 101))
     firsts = {next(shuffled_batches(lengths, 10, np.random.default_rng(seed)))[0] // 10 for seed in range(30)}
     assert len(firsts) > 5
-
-
-def test_collating_pads_to_the_longest():
-    tokens, mask = collate([Example((3, 4), 0), Example((5, 6, 7), 1)], padding=9)
-    assert tokens.tolist() == [[3, 4, 9], [5, 6, 7]]
-    assert mask.tolist() == [[1, 1, 0], [1, 1, 1]]
-
-
-@pytest.mark.parametrize("rows", [[(1, 2)], [(1, 2), (3, 9)]])
-def test_no_mask_where_nothing_is_padded(rows):
-    """A real token may equal the padding token."""
-    tokens, mask = collate([Example(row, 0) for row in rows], padding=9)
-    assert tokens.tolist() == [list(row) for row in rows]
-    assert mask is None

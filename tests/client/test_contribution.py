@@ -30,7 +30,7 @@ def plan(**codec):
 def clipped(settings, weight=1.0, **vectors):
     parts = tuple(Part(name, vector.size) for name, vector in vectors.items())
     upload = {n: v.astype(np.float32) for n, v in vectors.items()}
-    factors = clip(settings, parts, upload, weight)
+    factors = clip(settings, parts, upload, upload, weight)
     return scale(parts, upload, weight, factors), any(factor < 1 for factor in factors.values())
 
 
@@ -79,7 +79,7 @@ def test_the_range_is_that_of_the_weighted_update():
 def test_unweighted_parts_keep_their_size():
     parts = (Part("x", 1), Part("y", 1, weighted=False))
     upload = {"x": np.array([0.5], np.float32), "y": np.array([0.5], np.float32)}
-    assert clip(plan(), parts, upload, 0.1) == {"x": 1, "y": 1}
+    assert clip(plan(), parts, upload, upload, 0.1) == {"x": 1, "y": 1}
     scaled = scale(parts, upload, 0.1, {"x": 1, "y": 1})
     assert (scaled["x"][0], scaled["y"][0]) == (0.05, 0.5)
 
@@ -88,9 +88,9 @@ def test_groups_are_scaled_apart_and_parts_may_have_ranges_of_their_own():
     parts = (Part("x", 2), Part("y", 1, weighted=False, range=8.0, group="other"), Part("z", 1))
     upload = {"x": np.array([3, 0]), "y": np.array([16]), "z": np.array([4])}
     upload = {name: vector.astype(np.float32) for name, vector in upload.items()}
-    factors = clip(plan(clip=5.0, range=2.0), parts, upload, 1.0)
+    factors = clip(plan(clip=5.0, range=2.0), parts, upload, upload, 1.0)
     assert factors == pytest.approx({"x": 0.5, "y": 5 / 16, "z": 0.5})
-    factors = clip(plan(clip=100.0, range=2.0), parts, upload, 0.5)
+    factors = clip(plan(clip=100.0, range=2.0), parts, upload, upload, 0.5)
     assert factors == pytest.approx({"x": 1, "y": 0.5, "z": 1})
 
 
@@ -150,7 +150,7 @@ def encoded(settings, update, rows=40, loss=12.5):
         layout,
         parts,
         upload,
-        clip(settings, parts, upload, rows / 1000),
+        clip(settings, parts, upload, upload, rows / 1000),
         trained,
         rows,
         counts,

@@ -51,3 +51,15 @@ LINK = [
 def test_a_link_and_the_commands_of_a_site_need_neither_torch_nor_data_frames_nor_accountants():
     absent = (*HEAVY, "torch", "transformers", "peft", "datasets", "pandas", "sklearn", "dp_accounting")
     assert not imported(LINK, absent) & set(absent)
+
+
+@pytest.mark.slow
+def test_the_toy_of_the_fault_tests_loads_neither_torch_nor_scipy():
+    """Their processes are started by the hundred."""
+    modules = [
+        "sealora.client.agent",
+        "sealora.client.site",
+        "sealora.server.service",
+        "sealora.simulation.toy",
+    ]
+    assert not imported(modules, HEAVY) & {"torch", "scipy", "pandas", "datasets"}

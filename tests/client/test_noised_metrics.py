@@ -176,7 +176,7 @@ def test_a_row_is_within_the_norms_that_the_task_states(classes, multi_label):
     for _ in range(50):
         logits = torch.from_numpy(generator.normal(0, 3, (1, classes)))
         target = generator.integers(0, 2, (1, classes)).astype(np.float32) if multi_label else [0]
-        counts = task.count(logits, task.target_tensor(target, 0))
+        counts = task.count(logits, task.target_tensor(target))
         for name in ("rows", "correct", "table", "histogram"):
             assert np.linalg.norm(counts[name]) <= norms[name] * (1 + 1e-12)
     assert len(counts["histogram"]) == 2 * classes * BINS

@@ -59,8 +59,8 @@ def test_what_the_starter_says_are_the_defaults():
         ('data.name = "My data"', "site.toml:3: data.name: "),
         ('data.label_column = "text"', "site.toml:3: data.label_column: is the text column too."),
         (
-            'allow.columns = ["note", "label"]',
-            "site.toml:2: data.text_column: is a column that allow.columns does not list.",
+            'data.text_column = "text"\nallow.columns = ["note", "label"]',
+            "site.toml:3: data.text_column: is a column that allow.columns does not list.",
         ),
         (
             "limits = { epsilon_per_run = 8.0, epsilon_for_ever = 4.0 }",
@@ -133,10 +133,8 @@ def test_paths_that_stay(tmp_path, path):
 
 
 def test_columns_are_named_once():
-    assert columns(from_text(HEAD + 'data.filter_column = "label"\ndata.filter_value = "x"')) == (
-        "text",
-        "label",
-    )
+    site = from_text(HEAD + 'data.filter_column = "label"\ndata.filter_value = "x"')
+    assert columns(site, Rows.named().plan) == ("text", "label")
 
 
 def test_a_window():

@@ -15,7 +15,8 @@ from sealora.client.per_example import PerExampleGradients, clipped_sum
 from sealora.client.private_trainer import PrivateTrainer
 from sealora.client.self_test import synthetic_examples
 from sealora.client.torch_trainer import TorchTrainer
-from sealora.client.units import clipped_unit_sum, together, units_of
+from sealora.client.unit_gradients import clipped_unit_sum, together
+from sealora.client.units import units_of
 from sealora.models.adapter import flatten
 from sealora.models.base import load_base
 from sealora.models.classification import Classification

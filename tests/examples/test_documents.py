@@ -19,9 +19,12 @@ GUIDES = [
     "docs/run-folder.md",
     "docs/strategies-interface.md",
     "docs/audit.md",
+    "docs/named-entities.md",
+    "docs/preferences.md",
 ]
 GUIDES += [
     "docs/tasks.md",
+    "docs/language-models.md",
     *(path.relative_to(ROOT).as_posix() for path in ROOT.glob("examples/*/README.md")),
 ]
 LONGEST_RECORD = 25
@@ -151,7 +154,7 @@ def test_the_task_of_the_guide_is_a_task(plug_in) -> None:
     task = load_task(TaskSettings(name="stars", labels=("one", "two", "three")))
     assert isinstance(task, module.Stars)
     logits = torch.eye(3)[[0, 2, 2, 1]]
-    counts = task.count(logits, task.target_tensor([0, 2, 0, 2], 0))
+    counts = task.count(logits, task.target_tensor([0, 2, 0, 2]))
     specs = {spec.name: spec for spec in task.sums()}
     assert {name: values.shape for name, values in counts.items()} == {
         name: (spec.length,) for name, spec in specs.items()

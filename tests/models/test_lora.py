@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from sealora.models import lora
-from sealora.models.adapter import Adapter
+from sealora.models.adapter import Adapter, pack
 from sealora.models.settings import LoraSettings
 from sealora.protocol.errors import ModelError
 
@@ -161,11 +161,17 @@ def test_saved_and_loaded(tmp_path, model):
         lora.load(adapter.layout, tmp_path)
 
 
-def test_an_adapter_of_another_rank_is_refused(tmp_path):
+def test_an_adapter_of_two_ranks_is_refused(tmp_path):
+    """A strategy's model may have another rank than the plan's adapters, but one only."""
     model = attached("bert")
-    lora.save(Adapter(lora.layout_of(model), noise(lora.layout_of(model))), model, tmp_path)
+    layout = lora.layout_of(model)
+    lora.save(Adapter(layout, noise(layout)), model, tmp_path)
+    assert lora.load(layout.of_rank(3), tmp_path).layout.rank == layout.rank
+    odd = {spec.name: np.zeros(spec.shape, np.float32) for spec in layout.specs}
+    odd[layout.pairs[-1][1].name] = np.zeros((16, 3), np.float32)
+    (tmp_path / "adapter_model.safetensors").write_bytes(pack(odd))
     with pytest.raises(ModelError, match="the plan says"):
-        lora.load(lora.layout_of(attached("bert", rank=3)), tmp_path)
+        lora.load(layout, tmp_path)
 
 
 def test_a_missing_value_is_an_error():

@@ -16,6 +16,8 @@ from sealora.models.settings import DataSettings
 from sealora.models.table import cell_text, draw_rows, read_table, seeded_order
 from sealora.protocol.errors import DataError
 
+COLUMNS = ("text_column", "label_column")
+
 ROWS = [
     {"text": "no fever, no cough", "label": "0", "ward": "a"},
     {"text": 'he said "better"', "label": "1", "ward": "b"},
@@ -53,7 +55,7 @@ FORMATS = {
 
 
 def read(path: Path, **options: str) -> datasets.Dataset:
-    return read_table(DataSettings(path=str(path), **options))
+    return read_table(DataSettings(path=str(path), **options), COLUMNS)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -71,7 +73,7 @@ def test_a_path_may_contain_pattern_characters_and_hidden_folders(tmp_path: Path
 
 def test_the_path_argument_stands_before_the_setting(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_bytes(csv_bytes(ROWS))
-    assert len(read_table(DataSettings(path="elsewhere.csv"), str(tmp_path / "mine.csv"))) == 3
+    assert len(read_table(DataSettings(path="elsewhere.csv"), COLUMNS, str(tmp_path / "mine.csv"))) == 3
 
 
 def test_a_folder_is_read_in_order_without_its_empty_and_hidden_files(tmp_path: Path) -> None:
@@ -157,7 +159,7 @@ def test_bundled_data_is_read_and_filtered(name: str) -> None:
     if not any(asset.name == name and find(asset) for asset in ASSETS):
         pytest.skip(f"bundled:{name} is not installed")
     data, rows = BUNDLED[name]
-    assert len(read_table(data)) == rows
+    assert len(read_table(data, COLUMNS)) == rows
 
 
 def test_drawn_rows_keep_their_order_and_depend_on_the_seed_alone() -> None:

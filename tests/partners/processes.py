@@ -2,11 +2,14 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import toy_plan
@@ -72,6 +75,17 @@ class Process:
         assert self.finish() == 0, (output, self.lines, self.other)
         return output
 
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """Every write to a file fails, as on a full disk; pipes and sockets are no files."""
+        before = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            yield
+        finally:
+            if self.code is None:
+                resource.prlimit(self.pid, resource.RLIMIT_FSIZE, before)
+
     def end(self) -> None:
         """Make sure that it is gone."""
         if self._process.poll() is None:
@@ -102,14 +116,14 @@ class Process:
 
 
 class Gate:
-    """Keeps a site from training until it is opened."""
+    """Keeps a site from training, or from the work of one request, until it is opened."""
 
-    def __init__(self, home: Path) -> None:
-        self._path = home / "gate"
+    def __init__(self, home: Path, name: str = "gate") -> None:
+        self._path = home / name
         os.mkfifo(self._path)
 
     def open(self) -> None:
-        """Let the training that waits go on, and all after it."""
+        """Let who waits go on, and all after."""
         with self._path.open("wb"):
             self._path.unlink()
 
@@ -137,6 +151,7 @@ class Federation:
         self.port = free_port()
         colluders = int(plan.get("colluders", sites // 3))
         self.parties = Parties.make(root, self.names, f"127.0.0.1:{self.port}", colluders)
+        self.environment: dict[str, str] = {}
         self.agents: dict[str, Process] = {}
         self.links: dict[str, Process] = {}
         self.started: list[Process] = []
@@ -152,7 +167,8 @@ class Federation:
                 print(process.command, process.code, *process.lines[-15:], *process.other, sep="\n  ")
 
     def start(self, *command: object, **options: object) -> Process:
-        process = Process(*command, **options)
+        given = {**self.environment, **options.pop("environment", {})}
+        process = Process(*command, environment=given, **options)
         self.started.append(process)
         return process
 
@@ -172,6 +188,10 @@ class Federation:
     def gate(self, site: str) -> Gate:
         """To be made before the site's agent is started."""
         return Gate(self.root / site)
+
+    def hold(self, site: str, round_number: int, phase: int) -> Gate:
+        """Keeps a site from working on one phase's request, 0 being training."""
+        return Gate(self.root / site, f"hold-{round_number}-{phase}")
 
     def open(self) -> None:
         """Start everything."""

@@ -1,4 +1,4 @@
-"""TCP proxies on loopback for tests: one that breaks connections, one that speaks HTTP CONNECT."""
+"""TCP proxies on loopback for tests: one that breaks or blocks connections, one that speaks HTTP CONNECT."""
 
 import contextlib
 import socket
@@ -8,7 +8,11 @@ CHUNK = 65536
 
 
 class Proxy:
-    """Forwards connections to a port. `cut_after` breaks the next one that carries so many bytes one way."""
+    """Forwards connections to a port. `cut_after` breaks the next one that carries so many bytes one way.
+
+    While the network is down (`stop`, or `stop_after`) nothing is forwarded and nothing is closed: neither
+    end is told. What came meanwhile goes on when it is up again (`go`).
+    """
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -18,6 +22,9 @@ class Proxy:
         self.carried = {"down": 0, "up": 0}
         self.cuts = 0
         self._cut: tuple[str, int] | None = None
+        self._stop: tuple[str, int] | None = None
+        self._up = threading.Event()
+        self._up.set()
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -25,10 +32,24 @@ class Proxy:
         """`down` is towards the one who dialled."""
         self._cut = direction, self.carried[direction] + size
 
-    def close(self) -> None:
-        self._listener.close()
+    def stop(self) -> None:
+        self._up.clear()
+
+    def stop_after(self, direction: str, size: int) -> None:
+        self._stop = direction, self.carried[direction] + size
+
+    def go(self) -> None:
+        self._up.set()
+
+    def cut(self) -> None:
+        """Break all connections, now."""
         for end in list(self._open):
             _break(end)
+
+    def close(self) -> None:
+        self._up.set()
+        self._listener.close()
+        self.cut()
 
     def __enter__(self) -> "Proxy":
         return self
@@ -44,8 +65,12 @@ class Proxy:
                 threading.Thread(target=self._serve, args=(near,), daemon=True).start()
 
     def _serve(self, near: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            self._join(near, self._reach(near))
+        try:
+            far = self._reach(near)
+        except OSError:
+            _break(near)
+            return
+        self._join(near, far)
 
     def _reach(self, near: socket.socket) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self._target))
@@ -61,6 +86,10 @@ class Proxy:
     def _pump(self, source: socket.socket, sink: socket.socket, direction: str) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK):
+                if self._stop and self._stop[0] == direction and self.carried[direction] >= self._stop[1]:
+                    self._stop = None
+                    self.stop()
+                self._up.wait()
                 sink.sendall(data)
                 self.carried[direction] += len(data)
                 if self._cut and self._cut[0] == direction and self.carried[direction] >= self._cut[1]:

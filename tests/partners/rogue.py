@@ -14,14 +14,14 @@ SECONDS = 20
 
 
 def say(port: int, credentials: Credentials, *first: bytes) -> tuple[Welcome | None, grpc.StatusCode, str]:
-    """Send frames; returns the welcome, if any, and how the stream ended."""
+    """Send frames; returns the first that came back, if any, and how the stream ended."""
     tls = grpc.ssl_channel_credentials(credentials.authority, credentials.key, credentials.certificate)
     with grpc.secure_channel(f"127.0.0.1:{port}", tls) as channel:
         call = channel.stream_stream(PATH)(iter(first), timeout=SECONDS)
         welcome = None
         try:
             for raw in call:
-                welcome = frames.parse(raw)
+                welcome = welcome or frames.parse(raw)
         except grpc.RpcError as error:
             return welcome, error.code(), error.details()
         return welcome, call.code(), call.details()

@@ -18,12 +18,32 @@ from sealora.client.site import Site
 from sealora.models.task import Example
 from sealora.plan.logs import Log
 from sealora.plan.signals import until_signalled
+from sealora.protocol import messages
 from sealora.protocol.admission import Membership
-from sealora.protocol.messages import Open
+from sealora.protocol.messages import Header, Open
 from sealora.protocol.plain import PlainSiteHalf
 from sealora.protocol.secure_site import SecureSiteHalf
 from sealora.protocol.session import SiteHalf
 from sealora.simulation.toy import FIRST, ToyTrainer, tensors_of
+
+
+class Holds:
+    """Stops before a request is worked on where there is a FIFO, `hold-ROUND-PHASE`, until it is opened."""
+
+    def __init__(self, folder, log):
+        self._folder, self._log, self._round, self._phase = folder, log, 0, 0
+
+    def __call__(self, request):
+        body = messages.parse_request(request)
+        if isinstance(body, Open):
+            self._round, self._phase = Header.parse(body.header).round, 0
+        else:
+            self._phase += 1
+        self._log("asked", round=self._round, phase=self._phase)
+        hold = self._folder / f"hold-{self._round}-{self._phase}"
+        if hold.exists():
+            self._log("held", round=self._round, phase=self._phase)
+            hold.read_bytes()
 
 
 class GatedTrainer(ToyTrainer):
@@ -59,8 +79,10 @@ def main(root: Path, name: str) -> int:
         memory = SiteMemory(folder.path / "memory")
         site = Site(name, toy_plan.contract_of(plan), trainer, FIRST, data, memory, half)
 
+        holds = Holds(folder.path, log)
+
         def handle(request: bytes) -> bytes:
-            log("asked")
+            holds(request)
             return site.handle(request)
 
         async def work() -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import sys
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
+
+from switches import shorten_keepalive, wrong_clock
 
 from sealora.client.backoff import Backoff
 from sealora.client.link import Link, LinkSettings
@@ -13,10 +15,11 @@ from sealora.plan.signals import until_signalled
 
 
 def main(folder: Path, address: str, socket: Path) -> int:
-    site = SiteFolder.open(folder)
+    shorten_keepalive()
+    site, clock = SiteFolder.open(folder), wrong_clock(folder)
 
     async def work() -> None:
-        settings = LinkSettings(address, socket, lambda: site.credentials(None, datetime.now(UTC)))
+        settings = LinkSettings(address, socket, lambda: site.credentials(None, clock.now(UTC)))
         await Link(settings, Log("link"), Backoff(0.05, 0.5)).run()
 
     return asyncio.run(until_signalled(work(), supervised=True))

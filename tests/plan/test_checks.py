@@ -6,6 +6,8 @@ from sealora.plan.loader import Plan
 from sealora.protocol.errors import PlanError
 
 HEAD = {"schema": 1, "model": {"name": "m"}, "task": {"labels": ["a", "b"]}}
+PLAIN = {"enabled": False}
+FIFTEEN = {"simulation": {"sites": 15}, "secure_aggregation": {"colluders": 0}}
 BASE = Plan.from_text('schema = 1\nmodel.name = "m"\ntask.labels = ["a", "b"]')
 
 
@@ -18,6 +20,35 @@ BASE = Plan.from_text('schema = 1\nmodel.name = "m"\ntask.labels = ["a", "b"]')
         ({"task": {"labels": ["a", "b", "a"]}}, "task.labels[2]", "twice"),
         ({"task": {"labels": ["a", " "]}}, "task.labels[1]", "empty"),
         ({"task": {"labels": ["a", "b|c"], "multi_label": True}}, "task.labels[1]", "separates"),
+        ({"task": {"name": "instruction_tuning"}}, "task.labels", "instruction_tuning has no classes"),
+        (
+            {"task": {"name": "instruction_tuning", "labels": []}, "lora": {"rank": 0}},
+            "lora.rank",
+            "trains no head",
+        ),
+        (
+            {"task": {"name": "instruction_tuning", "labels": [], "options": {"paking": False}}},
+            "task.options.paking",
+            "unknown key. Did you mean 'packing'?",
+        ),
+        (
+            {"task": {"name": "instruction_tuning", "labels": []}, "training": {"label_calibration": 1.0}},
+            "training.label_calibration",
+            "needs a classification",
+        ),
+        (
+            {
+                "task": {"name": "instruction_tuning", "labels": []},
+                "data": {"response_column": "a", "prompt_column": "a"},
+            },
+            "data.response_column",
+            "is the prompt column too",
+        ),
+        (
+            {"training": {"gradient_checkpointing": True}, "lora": {"dropout": 0.1}},
+            "training.gradient_checkpointing",
+            "dropout",
+        ),
         ({"task": {"name": "clasification"}}, "task.name", "Did you mean 'classification'?"),
         ({"strategy": {"name": "fedavgg"}}, "strategy.name", "Did you mean 'fedavg"),
         ({"strategy": {"options": {"mu": 1}}}, "strategy.options.mu", "unknown key. There is none"),
@@ -52,6 +83,91 @@ BASE = Plan.from_text('schema = 1\nmodel.name = "m"\ntask.labels = ["a", "b"]')
             "Write momentum = 0.0.",
         ),
         ({"strategy": {"name": "fedadam"}}, "strategy.name", "Write server_learning_rate = 0.01"),
+        (
+            {"lora": {"ranks": {"site-01": 4}}},
+            "lora.ranks",
+            'adds up adapters of one rank only. Remove ranks, or write name = one of "hetlora", "fedex"',
+        ),
+        ({"lora": {"ranks": {"a": 4}}, "strategy": {"name": "fedsvd"}}, "lora.ranks", "fedsvd adds up"),
+        (
+            {"lora": {"ranks": {"a": 9}}, "strategy": {"name": "flora"}},
+            "lora.ranks.a",
+            "9 is not between 1 and lora.rank = 8. Set lora.rank to the largest",
+        ),
+        ({"lora": {"ranks": {"a": 0}}, "strategy": {"name": "flora"}}, "lora.ranks.a", "0 is not between"),
+        (
+            {"strategy": {"name": "flexlora", "options": {"width": 71}}},
+            "strategy.options",
+            "sketches of width 71 lose a part of what 8 sites send, whose ranks and the model's add up to 72",
+        ),
+        (
+            {
+                "strategy": {"name": "fedex", "options": {"width": 27}},
+                "lora": {"ranks": {"site-01": 4}},
+                "simulation": {"sites": 3},
+                "secure_aggregation": {"colluders": 0},
+            },
+            "strategy.options",
+            "whose ranks and the model's add up to 28. Write width = 28 or more, 0 for as many",
+        ),
+        (
+            {"strategy": {"name": "krum"}},
+            "strategy.name",
+            "krum compares single updates, which secure aggregation hides. Write options.groups = 5 or more",
+        ),
+        (
+            {"strategy": {"name": "median", "options": {"attackers": 4}}, "secure_aggregation": PLAIN},
+            "strategy.options.attackers",
+            "median needs 9 sites against so many attackers, and there are 8. Take more sites",
+        ),
+        (
+            {"strategy": {"name": "krum", "options": {"attackers": 2, "groups": 5}}, **FIFTEEN},
+            "strategy.options.groups",
+            "krum needs 7 groups against so many attackers, and there are 5.",
+        ),
+        (
+            {"strategy": {"name": "median", "options": {"attackers": 3, "groups": 7}}, **FIFTEEN},
+            "strategy.options.groups",
+            "7 groups of 15 sites have 2 in the smallest: 2 sites cannot defend against 0 colluders",
+        ),
+        (
+            {
+                "strategy": {"name": "median", "options": {"attackers": 2, "groups": 5}},
+                "simulation": {"sites": 15},
+            },
+            "strategy.options.groups",
+            "3 sites cannot defend against 1 colluders: the smallest sum must contain 3 honest sites",
+        ),
+        (
+            {"strategy": {"name": "median", "options": {"groups": 20}}, **FIFTEEN},
+            "strategy.options.groups",
+            "20 groups of 15 sites have 0 in the smallest: a group without sites.",
+        ),
+        (
+            {
+                "strategy": {"name": "median", "options": {"groups": 5}},
+                "cohort": {"size": 15},
+                **FIFTEEN,
+            },
+            "cohort.size",
+            "groups are fixed, and all their sites are asked. Remove it",
+        ),
+        (
+            {"task": {"multi_label": True}, "simulation": {"attackers": {"site-1": "label_flip"}}},
+            "simulation.attackers.site-1",
+            "label_flip needs a classification with one class for each text.",
+        ),
+        (
+            {"simulation": {"attackers": {"site-1": "labelflip"}}},
+            "simulation.attackers.site-1",
+            "Did you mean 'label_flip'?",
+        ),
+        ({"codec": {"ranges": {"C": 1.0}}}, "codec.ranges.C", "no kind of tensors. Known: A, B, head."),
+        (
+            {"codec": {"ranges": {"A": 0.0}}},
+            "codec.ranges.A",
+            "must be more than 0 and at most 1e+06, not 0.",
+        ),
         ({"data": {"label_map": {"0": "A"}}}, "data.label_map.0", "no label of the task. Known: a, b."),
         (
             {"task": {"multi_label": True}, "data": {"label_map": {"0": "a|c"}}},
@@ -110,7 +226,13 @@ def test_a_sum_that_does_not_fit_its_words():
         {"strategy": {"name": "scaffold"}, "training": {"optimizer": "sgd"}},
         {"strategy": {"name": "fedadam", "server_learning_rate": 1.0}},
         {"strategy": {"name": "fedprox", "options": {"mu": 0}}},
+        {"strategy": {"name": "krum", "options": {"attackers": 1, "groups": 5}}, **FIFTEEN},
+        {"codec": {"value_bits": 2, "rotation": True, "range": 0.05, "ranges": {"head": 0.1}}},
         {"lora": {"rank": 0}},
+        {"lora": {"ranks": {"site-01": 8}}},
+        {"lora": {"ranks": {"site-01": 4, "elsewhere": 1}}, "strategy": {"name": "hetlora"}},
+        {"strategy": {"name": "flexlora", "options": {"width": 72}}},
+        {"strategy": {"name": "flora", "options": {"width": 5, "lossy": True}}},
         {"simulation": {"partition": "natural", "partition_column": "ward"}, "cohort": {"size": 30}},
         {
             "simulation": {"sites": 3, "partition": "natural", "partition_column": "ward"},
@@ -141,6 +263,15 @@ def test_combinations_that_are_fine(change):
             "strategy.server_learning_rate",
             "has no effect with feddyn",
         ),
+        (
+            {
+                "strategy": {"name": "median", "options": {"groups": 3}},
+                "simulation": {"attackers": {"site-1": "nan", "site-2": "nan"}, "sites": 12},
+                "secure_aggregation": {"colluders": 0},
+            },
+            "simulation.attackers",
+            "2 sites attack, and median withstands 1. Write options.attackers = 2 in [strategy]",
+        ),
         ({"lora": {"rank": 0, "dropout": 0.1}}, "lora.dropout", "without a lora.rank above 0"),
         (
             {"lora": {"rank": 0, "target_modules": ["q"]}},
@@ -149,6 +280,7 @@ def test_combinations_that_are_fine(change):
         ),
         ({"data": {"filter_value": "x"}}, "data.filter_value", "without a filter_column"),
         ({"model": {"name": "bundled:x", "revision": "v1"}}, "model.revision", "without a hub's model"),
+        ({"codec": {"value_bits": 4}}, "codec.value_bits", "15 levels over the whole range"),
         ({"codec": {"range": 2, "clip": 1}}, "codec.range", "wastes resolution"),
         ({"cohort": {"quorum": 0.9}, "simulation": {"dropout_rate": 0.2}}, "cohort.quorum", "only 80%"),
         ({"model": {"device": "cpu", "dtype": "bfloat16"}}, "model.dtype", "slower on a CPU"),

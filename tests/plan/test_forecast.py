@@ -90,6 +90,47 @@ def test_half_of_the_adapters_values_travel_up(name):
     assert half.words == pytest.approx(whole.words / 2, rel=1e-3)
 
 
+SQUARE = AdapterLayout(
+    tuple(
+        TensorSpec(f"{module}.lora_{role}", shape, role, module)
+        for module, width in (("narrow", 64), ("wide", 1024))
+        for role, shape in (("A", (16, width)), ("B", (width, 16)))
+    ),
+    rank=16,
+)
+
+
+def sketched(**changes):
+    lora = {"rank": 16, "ranks": {"site-01": 4, "site-02": 8}}
+    plan = PLAN.replace(
+        **{"lora": lora, "simulation": {"sites": 3}, "strategy": {"name": "flexlora"}, **changes}
+    )
+    return forecast(plan, 1e9, adapter=lambda _: SQUARE, base_parameters=lambda _: 1000)
+
+
+def test_products_cost_their_sketches_or_themselves():
+    """Ranks 4 + 8 + 16 and the model's 16 make 44, and an eighth of that to spare 49."""
+    off = {"enabled": False}
+    found = sketched(secure_aggregation=off)
+    assert found.sketches.width == 49
+    assert (found.sketches.needed, found.sketches.sketched, found.sketches.dense) == (44, 1, 1)
+    assert found.sketches.values == 3 * 49 * 1024 + 64 * 64 == found.parameters_sent
+    assert found.sketches.factors == found.parameters_trained == 2 * 16 * (64 + 1024)
+    assert "more than the means of A and B" in found.discloses
+    equal = sketched(secure_aggregation=off, lora={"rank": 16})
+    assert equal.sketches.needed == 4 * 16
+    dense = sketched(secure_aggregation=off, strategy={"name": "flora", "options": {"exchange": "dense"}})
+    assert dense.parameters_sent == 64**2 + 1024**2
+    assert dense.bytes_down > 4 * (64**2 + 1024**2), "W comes down"
+    plain = sketched(secure_aggregation=off, lora={"rank": 16}, strategy={"name": "fedavg"})
+    assert (plain.sketches, plain.discloses) == (None, "")
+
+
+def test_a_core_is_all_that_is_sent():
+    found = sketched(secure_aggregation={"enabled": False}, lora={"rank": 16}, strategy={"name": "fed_sb"})
+    assert found.parameters_sent == found.parameters_trained == 2 * 16**2
+
+
 def test_a_head_alone_needs_no_gradients_of_the_base():
     assert flops(PLAN.replace(lora={"rank": 0}), 1000, 1000) == pytest.approx(10 * 1000 * 1000 * 2)
 
@@ -121,3 +162,15 @@ def test_known_rows_are_shared_out():
 
 def test_the_machine_is_measured():
     assert 1e6 < measure_flops(1, side=64, seconds=0.01) < 1e15
+
+
+def test_masks_of_groups_are_those_of_the_smallest():
+    found = predicted(
+        strategy={"name": "median", "options": {"groups": 5}},
+        simulation={"sites": 16},
+        secure_aggregation={"colluders": 0},
+    )
+    masks = found.masks
+    assert (masks.groups, masks.sites, masks.threshold, masks.minimum_contributors) == (5, 3, 2, 3)
+    assert found.words == predicted(simulation={"sites": 4}, secure_aggregation={"colluders": 0}).words
+    assert predicted().masks.groups == 0

@@ -42,7 +42,7 @@ def problems(text):
             'training.optimizer = "adamv"',
             "training.optimizer: must be 'adamw' or 'sgd', not the string 'adamv'. Did you mean 'adamw'?",
         ),
-        ("codec.value_bits = 9", "codec.value_bits: must be 8, 16 or 32, not 9."),
+        ("codec.value_bits = 9", "codec.value_bits: must be 2, 4, 8, 16 or 32, not 9."),
         ("data.drop_duplicates = 1", "data.drop_duplicates: must be true or false, not 1."),
         ("name = 1979-05-27", "name: must be a string in quotes, not the date or time 1979-05-27."),
         ('name = ""', "name: must be a longer string, not the string ''."),

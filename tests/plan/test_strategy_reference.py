@@ -26,9 +26,15 @@ def test_the_page_is_current():
         ("rolora", "B, head / A, head", "", 0.5, 1),
         ("fedsa", "A, head", "B", 0.5, 0.5),
         ("scaffold", "A, B, head, control", "", 2, 2),
+        ("fed_sb", "R, head", "", 8**2 / (2 * 8 * 4096), 8**2 / (2 * 8 * 4096)),
+        ("hetlora", "head, factors, norm", "", 1 + 1 / (2 * 8 * 4096), 1),
+        ("flexlora", "head, right sketch, left sketch", "", 81 * 3 / 16, 1),
+        ("flora", "head, right sketch, left sketch", "", 81 * 3 / 16, 4096 / 16),
+        ("fedex", "A, B, head, right sketch, left sketch", "", 1 + 81 * 3 / 16, 1 + 4096 / 16),
     ],
 )
 def test_what_travels(name, sends, personal, up, down):
+    """Sketches of 8 sites of rank 8 are 81 wide: 8·8 + 8 and an eighth of that."""
     facts = facts_of(name)
     assert (facts.sends, facts.personal, facts.upload, facts.download) == (sends, personal, up, down)
 
@@ -38,7 +44,7 @@ def test_every_strategy_is_described(name):
     facts = facts_of(name)
     assert facts.summary
     assert "arXiv" in facts.source
-    assert facts.secure_aggregation
+    assert facts.secure_aggregation == ("in groups" if facts.arithmetic == "robust" else "yes")
     assert all(option.meaning != "None" and option.default for option in facts.options)
 
 

@@ -155,18 +155,35 @@ def test_a_log_that_was_cut_or_replaced_in_use_records_nothing(path):
             log.record("masked", "out", 3)
 
 
-def test_a_full_disk_stops_everything(path, monkeypatch):
+def test_a_full_disk_stops_everything_until_there_is_room(path, monkeypatch):
     def fail(descriptor, data):
         raise OSError(28, "No space left on device")
 
     with opened(path) as log:
         monkeypatch.setattr(os, "write", fail)
-        with pytest.raises(RunError, match="No space left"):
-            log.record("masked", "out", 1)
+        for _ in range(2):
+            with pytest.raises(RunError, match="No space left"):
+                log.record("masked", "out", 1)
         monkeypatch.undo()
-        with pytest.raises(RunError, match="closed"):
-            log.record("masked", "out", 1)
-    assert read_records(path) == []
+        log.record("masked", "out", 2)
+    assert [record.size for record in read_records(path)] == [2]
+
+
+def test_a_log_that_was_cut_while_the_disk_was_full_is_not_continued(path, monkeypatch):
+    def fail(descriptor, data):
+        raise OSError(28, "No space left on device")
+
+    with opened(path) as log:
+        first = path.read_bytes()
+        log.record("masked", "out", 1)
+        monkeypatch.setattr(os, "write", fail)
+        with pytest.raises(RunError):
+            log.record("masked", "out", 2)
+        monkeypatch.undo()
+        path.write_bytes(first)
+        for _ in range(2):
+            with pytest.raises(DataError, match="replaced or cut"):
+                log.record("masked", "out", 3)
 
 
 def test_what_is_too_long_for_a_line_is_refused(path):

@@ -15,7 +15,7 @@ from sealora.protocol.errors import PlanError
 from sealora.protocol.keystream import Keystream, derive_key
 
 CONTRIBUTORS = [1, 2, 27, 28, 30, 40, 41, 200, 1000, 65536]
-BITS = [2, 8, 16, 32]
+BITS = [2, 4, 8, 16, 32]
 GRID = [(n, bits) for n in CONTRIBUTORS for bits in BITS]
 
 

@@ -7,7 +7,7 @@ from sealora.protocol.errors import AttemptFailed, RunError
 from sealora.protocol.messages import Open, Reason, Refusal, reply
 from sealora.protocol.secure_coordinator import SecureCoordinatorHalf
 from sealora.protocol.settings import SecureAggregationSettings
-from sealora.server import loop
+from sealora.server import gathering
 from sealora.server.attempt import Attempt
 from sealora.server.events import PhaseOpened, SiteAnswered
 from sealora.simulation.toy import toy_federation, toy_plan
@@ -50,7 +50,7 @@ def kept(monkeypatch):
         def __init__(self, header, roster, closures=(), save=None, threads=1, heads=None):
             super().__init__(header, roster, closures, states.append, threads, heads)
 
-    monkeypatch.setattr(loop, "Attempt", Kept)
+    monkeypatch.setattr(gathering, "Attempt", Kept)
     monkeypatch.setattr("sealora.server.sessions.SecureCoordinatorHalf", Saving)
     return attempts, states
 

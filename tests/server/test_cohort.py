@@ -5,8 +5,10 @@ import pytest
 from sealora.plan.settings import CohortSettings
 from sealora.protocol.errors import RunError
 from sealora.protocol.messages import Work
-from sealora.server.cohort import quorum, select_cohort
+from sealora.protocol.settings import SecureAggregationSettings
+from sealora.server.cohort import fewest, quorum, select_cohort
 from sealora.simulation.toy import toy_plan
+from sealora.strategies.settings import StrategySettings
 
 SITES = tuple(f"site-{number}" for number in range(10))
 
@@ -49,3 +51,21 @@ def test_the_excluded_are_left_out():
 )
 def test_the_quorum_is_rounded_up(share, cohort, needed):
     assert quorum(plan(quorum=share), SITES[:cohort]) == needed
+
+
+@pytest.mark.parametrize(
+    ("strategy", "secure", "sites", "needed"),
+    [
+        (StrategySettings(), False, 10, 5),
+        (StrategySettings(), True, 10, 7),
+        (StrategySettings(name="median", options={"attackers": 3}), False, 10, 7),
+        (StrategySettings(name="median", options={"attackers": 1, "groups": 5}), True, 15, 9),
+        (StrategySettings(name="median", options={"attackers": 2, "groups": 5}), True, 16, 15),
+        (StrategySettings(name="krum", options={"attackers": 1, "groups": 5}), False, 20, 10),
+    ],
+)
+def test_waiting_is_worth_it_for_so_many(strategy, secure, sites, needed):
+    """Of groups as many as a round needs, the smallest ones, each with what its session needs."""
+    masks = SecureAggregationSettings(enabled=secure, colluders=0 if strategy.name != "fedavg" else -1)
+    chosen = toy_plan(strategy=strategy, secure_aggregation=masks)
+    assert fewest(chosen, [f"site-{number}" for number in range(sites)]) == needed

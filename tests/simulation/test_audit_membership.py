@@ -65,7 +65,7 @@ def test_equal_scores_find_nobody():
 
 
 def test_the_drawn_rows_and_the_others_are_the_table(tiny):
-    table = read_table(sealora.Plan.from_text(tiny_text(tiny)).data)
+    table = read_table(sealora.Plan.from_text(tiny_text(tiny)).data, ("text_column", "label_column"))
     drawn, left = draw_rows(table, 60, 3), undrawn_rows(table, 60, 3)
     assert (len(drawn), len(left)) == (60, 40)
     assert sorted([*drawn["text"], *left["text"]]) == sorted(table["text"])

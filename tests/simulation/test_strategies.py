@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from peft import PeftModel
 from safetensors.numpy import load_file
 from transformers import AutoModelForSequenceClassification
@@ -10,6 +11,7 @@ import sealora
 from sealora.models.adapter import unpack
 from sealora.plan.loader import load
 from sealora.protocol.errors import UsageError
+from sealora.simulation.federation import assemble
 
 pytestmark = pytest.mark.slow
 
@@ -102,6 +104,46 @@ def test_rank_0_trains_the_head_alone(tiny, tmp_path):
     assert isinstance(PeftModel.from_pretrained(base, run.adapter_path), PeftModel)
 
 
+RANKS = {"rank": 4, "ranks": {"site-01": 1, "site-02": 2, "site-03": 2}}
+
+
+def loaded(tiny, run):
+    """The saved adapter on a fresh base, by plain peft."""
+    base = AutoModelForSequenceClassification.from_pretrained(tiny.model)
+    return PeftModel.from_pretrained(base, run.adapter_path).eval()
+
+
+@pytest.mark.parametrize("name", ["fed_sb", "hetlora", "fedex", "flexlora", "flora"])
+def test_products_and_cores_in_whole_runs(tiny, tmp_path, name):
+    """Under masks, of mixed ranks where they may be: adapters move, and plain peft computes what we do."""
+    options = {"product_range": 4.0} if name in ("fedex", "flexlora", "flora") else {}
+    lora = {"rank": 4} if name == "fed_sb" else RANKS
+    run = run_of(tiny, tmp_path, 2, lora=lora, strategy={"name": name, "options": options})
+    assert run.result["guarantee"].startswith("secure")
+    assert all(tensor.any() for key, tensor in adapter_of(run).items() if "lora_B" in key)
+    model, row = loaded(tiny, run), run._base.tokenizer(["the film was warm"], return_tensors="pt")
+    theirs = torch.softmax(model(**row).logits, dim=-1)[0].detach().numpy()
+    scores = run.predict(["the film was warm"])[0]["scores"]
+    np.testing.assert_allclose([scores["negative"], scores["positive"]], theirs, atol=1e-5)
+    assert ("more than the means of A and B" in run.result["discloses"]) == bool(options)
+
+
+def test_what_sites_measure_is_the_saved_model(tiny, tmp_path):
+    """W at the sites and the merged adapter are the same model."""
+    run = run_of(tiny, tmp_path, 2, strategy={"name": "fedex"}, lora=RANKS, simulation={"workers": 1})
+    federation = assemble(run.plan, tmp_path / "again")
+    rows = federation.test_rows
+    adapter = run.folder.load_adapter(federation.initial.layout)
+    sums = federation.trainer.evaluate(adapter.tensors, rows)
+    metrics = federation.task.metrics({part: counts.astype(float) for part, counts in sums.items()})
+    assert metrics["loss"] == pytest.approx(run.metrics["loss"], rel=1e-4)
+
+
+def test_ranks_of_strangers_are_refused(tiny, tmp_path):
+    with pytest.raises(UsageError, match=r"lora\.ranks names 'site-1'.* Did you mean 'site-0?1'"):
+        run_of(tiny, tmp_path, lora={"rank": 4, "ranks": {"site-1": 2}}, strategy={"name": "flexlora"})
+
+
 PRIVACY = {
     "guarantee": "record",
     "epsilon": 1000.0,
@@ -117,12 +159,16 @@ PRIVACY = {
     "sections",
     [
         {"strategy": {"name": "ffa"}},
+        {"strategy": {"name": "fed_sb"}},
+        {"strategy": {"name": "hetlora"}, "lora": RANKS},
+        {"strategy": {"name": "fedex"}, "lora": RANKS},
+        {"strategy": {"name": "flora"}, "lora": RANKS},
         {"strategy": {"name": "fedsvd"}},
         {"strategy": {"name": "fedsa", "options": {"head": "personal"}}},
         {"strategy": {"name": "scaffold"}, "training": {"optimizer": "sgd"}},
         {"lora": {"rank": 0}},
     ],
-    ids=["ffa", "fedsvd", "fedsa", "scaffold", "head alone"],
+    ids=["ffa", "fed_sb", "hetlora", "fedex", "flora", "fedsvd", "fedsa", "scaffold", "head alone"],
 )
 def test_under_record_level_privacy(tiny, tmp_path, sections):
     sections["strategy"] = {**sections.get("strategy", {}), "weighting": "uniform"}

@@ -57,7 +57,10 @@ def test_a_built_in_name_cannot_be_taken(install):
     [
         ("no_such_module:X", r"cannot be loaded \(ModuleNotFoundError: .* Repair or remove the package"),
         ("sealora.strategies.registry:nothing", r"cannot be loaded \(AttributeError: "),
-        ("tests.old:Old", "lacks broadcast, card, init, layout, local, model, options_class, parts"),
+        (
+            "tests.old:Old",
+            "lacks broadcast, card, groups, init, layout, least, local, model, options_class, parts",
+        ),
     ],
 )
 def test_a_broken_package_is_one_line_of_the_plan(install, monkeypatch, value, words):

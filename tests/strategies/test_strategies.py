@@ -15,6 +15,7 @@ from sealora.protocol.settings import SecureAggregationSettings
 from sealora.server.store import Checkpoint, CheckpointStore
 from sealora.simulation.faults import Fault, Faults
 from sealora.simulation.toy import FIRST, LAYOUT, tensors_of, toy_federation, toy_plan
+from sealora.strategies.fed_sb import drawn_b
 from sealora.strategies.registry import BUILT_IN, load_strategy
 from sealora.strategies.settings import StrategySettings
 
@@ -35,9 +36,16 @@ class Row:
     """Whether a heavy site pulls harder."""
     factors: bool = False
     """Whether A and B may be exchanged for others with the same product."""
+    merges: bool = False
+    """Whether the model is an adapter of another rank."""
+    fresh: bool = False
+    """Whether a round's product is added to what was there."""
+    groups: int = 0
+    """Groups of four sites in whole runs, where sums of groups are compared."""
 
 
 MOMENTS = {"beta1": 0.5, "tau": 0.05}
+WIDE = {"product_range": 16.0}
 ADAPTIVE = {"rates": (0.1, 0.02), "lands": False}
 ROWS = {
     "fedavg": Row(references.fedavg),
@@ -52,6 +60,17 @@ ROWS = {
     "rolora": Row(references.rolora),
     "fedsvd": Row(references.fedsvd, factors=True),
     "fedsa": Row(references.fedsa, {"head": "personal"}),
+    "fed_sb": Row(references.fed_sb),
+    "hetlora": Row(references.hetlora, {"norm_cap": 2.0}),
+    "fedex": Row(references.fedex, WIDE, factors=True, merges=True),
+    "flexlora": Row(references.flexlora, WIDE, factors=True),
+    "flora": Row(references.flora, WIDE, factors=True, merges=True, fresh=True),
+    "median": Row(references.median, weighted=False, groups=3),
+    "trimmed_mean": Row(references.trimmed_mean, weighted=False, groups=3),
+    "krum": Row(references.krum, weighted=False, groups=5),
+    "multi_krum": Row(references.multi_krum, weighted=False, groups=5),
+    "geometric_median": Row(references.geometric_median, weighted=False, groups=3),
+    "norm_bound": Row(references.norm_bound, weighted=False, groups=3),
 }
 
 
@@ -67,7 +86,13 @@ def settings_of(name, rate=None):
 
 def ends_of(*sites, number=1):
     """What each site's training ends with: its own tensors, whatever it began with."""
-    return {site: tensors_of(f"{site} {number}") for site in sites}
+    return {site: ends_like(f"{site} {number}") for site in sites}
+
+
+def ends_like(name):
+    """Tensors that depend on the name alone, for every role."""
+    tensors = tensors_of(name)
+    return {**tensors, references.CORE: tensors[references.B][1:3]}
 
 
 def started(name, weights=WEIGHTS):
@@ -94,7 +119,14 @@ def effect(name, tensors):
 def landed(name, ends):
     """The model whose tensors are the given ones where the first round moves them."""
     layout = load_strategy(settings_of(name)).layout(LAYOUT, 1)
-    return effect(name, {**FIRST, **{spec.name: ends[spec.name] for spec in layout.of_kind("shared")}})
+    moved = {spec.name: ends[spec.name] for spec in layout.of_kind("shared", "derived")}
+    model = effect(name, {**FIRST, **moved})
+    if references.CORE in moved:
+        model[references.B] = drawn_b(FIRST, LAYOUT)[references.B] @ moved[references.CORE]
+        model.pop(references.CORE)
+    if ROWS[name].fresh:
+        model["product"] = model["product"] + FIRST[references.B] @ FIRST[references.A]
+    return model
 
 
 def test_the_table_is_complete():
@@ -109,12 +141,16 @@ def test_three_rounds_are_the_reference(name, second):
     run = Rounds(load_strategy(settings), WEIGHTS, ALL)
     for ends in rounds:
         run.round(ends)
-    assert_close(run.tensors, ROWS[name].reference(rounds, WEIGHTS, settings, ALL))
+    expected = ROWS[name].reference(rounds, WEIGHTS, settings, ALL)
+    if ROWS[name].merges:
+        assert_close(effect(name, run.tensors), effect(name, expected))
+    else:
+        assert_close(run.tensors, expected)
 
 
 def test_equal_sites_agree_on_what_they_have(name):
     if ROWS[name].lands:
-        same = tensors_of("same")
+        same = ends_like("same")
         assert_close(effect(name, one_round(name, dict.fromkeys(SITES, same))), landed(name, same))
 
 
@@ -149,9 +185,9 @@ def test_a_heavy_site_pulls_harder_or_weights_do_not_count(name):
 
 
 def test_without_change_the_model_stays(name):
-    assert_close(
-        effect(name, one_round(name, dict.fromkeys(SITES, lambda start: start.tensors))), effect(name, FIRST)
-    )
+    run = started(name)
+    before = effect(name, run.tensors)
+    assert_close(effect(name, run.round(dict.fromkeys(SITES, lambda start: start.tensors)).tensors), before)
 
 
 def test_a_strategy_changes_nothing_that_it_is_given(name):
@@ -195,10 +231,13 @@ def test_state_and_memory_can_be_kept(name):
 
 
 def toy_run(folder, name, secure=False, faults=None, **sections):
-    plan = toy_plan(
-        strategy=settings_of(name), secure_aggregation=SecureAggregationSettings(enabled=secure), **sections
-    )
-    return toy_federation(folder, sites=5, plan=plan).coordinator(faults).run()[0].sha256()
+    settings, groups = settings_of(name), ROWS[name].groups
+    if groups:
+        settings = settings.model_copy(update={"options": {**settings.options, "groups": groups}})
+    masks = SecureAggregationSettings(enabled=secure, colluders=0 if groups else -1)
+    plan = toy_plan(strategy=settings, secure_aggregation=masks, **sections)
+    sites = 4 * groups or 5
+    return toy_federation(folder, sites, plan).coordinator(faults).run()[0].sha256()
 
 
 LOSSES = Faults(script={("site-2", 1): Fault(0), ("site-4", 2): Fault(0), ("site-2", 3): Fault(0)})
@@ -221,6 +260,6 @@ def test_a_resumed_run_is_the_uninterrupted_one(name, tmp_path):
 
     plan = toy_plan(strategy=settings_of(name))
     with pytest.raises(Death):
-        toy_federation(tmp_path / "a", plan=plan).coordinator(observers=[Mortal()]).run()
-    resumed = toy_federation(tmp_path / "a", plan=plan).coordinator().run()[0]
-    assert resumed.sha256() == toy_federation(tmp_path / "b", plan=plan).coordinator().run()[0].sha256()
+        toy_federation(tmp_path / "a", 5, plan).coordinator(observers=[Mortal()]).run()
+    resumed = toy_federation(tmp_path / "a", 5, plan).coordinator().run()[0]
+    assert resumed.sha256() == toy_federation(tmp_path / "b", 5, plan).coordinator().run()[0].sha256()

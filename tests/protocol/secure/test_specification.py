@@ -37,7 +37,7 @@ def test_every_check_is_in_the_specification(module):
 
 def test_every_failure_class_raised_is_listed():
     listed = set(re.findall(r"`([a-z_]+)`", TEXT.partition("6.2.")[2].partition("6.3.")[0]))
-    modules = ("admission", "attempts", "keys", "roster", "secure_site", "site_checks")
+    modules = ("admission", "attempts", "groups", "keys", "roster", "secure_site", "site_checks")
     sources = "".join((FOLDER / f"{name}.py").read_text("utf-8") for name in modules)
     raised = set(re.findall(r'ProtocolError\(\s*"([a-z_]+)"', sources))
     assert raised <= listed
