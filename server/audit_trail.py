@@ -10,6 +10,7 @@ from sealora.server.events import (
     BudgetSpent,
     Evaluated,
     Event,
+    GroupRecord,
     PhaseOpened,
     RoundDone,
     RunStarted,
@@ -28,9 +29,13 @@ class AuditTrail:
     log: AuditLog
 
     def notify(self, event: Event) -> None:
-        """Write one record. Raises RunError if it cannot be written: the run stops."""
+        """Write one record. Raises RunError if it cannot be written: the run stops.
+
+        The answers of a phase, which may be thousands, reach the disk with the next record but them.
+        """
+        sync = not isinstance(event, SiteAnswered)
         for kind, direction, size, facts in _records(event):
-            self.log.record(kind, direction, size, detail=facts)
+            self.log.record(kind, direction, size, detail=facts, sync=sync)
 
 
 Line = tuple[str, Direction, int, Mapping[str, Fact]]
@@ -61,9 +66,17 @@ def _records(event: Event) -> list[Line]:
             facts = {"round": event.record.round, "attempt": event.record.attempt}
             transcript = {"transcript": event.record.transcript, "guarantee": event.record.guarantee}
             contributors = _names(event.record.contributors)
-            return [("round done", "local", 0, {**facts, **transcript, "contributors": contributors})]
+            done: Line = ("round done", "local", 0, {**facts, **transcript, "contributors": contributors})
+            return [*(_group(event.record.round, group) for group in event.record.groups), done]
         case Evaluated():
             return [("run evaluated", "local", 0, {"contributors": _names(event.contributors)})]
+
+
+def _group(round_number: int, record: GroupRecord) -> Line:
+    """The sum of one fixed group."""
+    facts: Mapping[str, Fact] = {"round": round_number, "group": record.group, "attempt": record.attempt}
+    more = {"transcript": record.transcript, "contributors": _names(record.contributors)}
+    return ("group summed", "local", 0, {**facts, **more})
 
 
 def _names(sites: Sequence[str]) -> str:

@@ -272,7 +272,9 @@ class Gathering:
         groups = self.strategy.groups
         if not groups:
             return 1
-        least = self.strategy.least - 2 * len(self._spoiled) if self.work == Work.TRAIN else 1
+        # Who spoiled a sum and then sent another is still among those that compare.
+        attackers_out = len(self._spoiled - self._done.keys())
+        least = self.strategy.least - 2 * attackers_out if self.work == Work.TRAIN else 1
         return max(quorum(self.plan, range(groups)), least)
 
     def _require_hope(self) -> None:

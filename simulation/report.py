@@ -50,6 +50,7 @@ def build_result(
         "figures": [record.figures for record in history],
         "secure_aggregation": plan.secure_aggregation.enabled,
         "guarantee": history[-1].guarantee if history else "",
+        "evaluation_guarantee": federation.sessions.guarantee if evaluated.contributors else "",
         "attackers": plan.simulation.attackers,
         "privacy": account(federation, run),
         "headline": federation.task.headline,
@@ -141,7 +142,9 @@ def _kind(result: Mapping[str, Any]) -> str:
 def _guarantee(result: Mapping[str, Any]) -> Text:
     """What the coordinator could not see; in red if that is nothing."""
     style = "" if result["secure_aggregation"] else "bold red"
-    return Text(f"Protection of single updates: {result['guarantee']}.", style=style)
+    last = result.get("evaluation_guarantee")  # results of earlier versions have none
+    other = f" In the final evaluation: {last}." if last and last != result["guarantee"] else ""
+    return Text(f"Protection of single updates: {result['guarantee']}.{other}", style=style)
 
 
 def worth_it(result: Mapping[str, Any]) -> str:
@@ -234,8 +237,8 @@ def _site(federation: Federation, name: str, evaluated: bool) -> dict[str, Any]:
     site = federation.sites[name]
     sums = {part: counts.astype(float) for part, counts in site.metrics.items()}
     return {
-        "train_rows": len(site.data.train),
-        "test_rows": len(site.data.test),
+        "train_rows": site.data.sizes[0],
+        "test_rows": site.data.sizes[1],
         "metrics": federation.task.metrics(sums) if evaluated and sums else None,
         "cleaning": site.data.report.to_dict(),
     }

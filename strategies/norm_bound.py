@@ -43,6 +43,6 @@ class NormBound(Robust):
         """The mean after bounding."""
         norms = np.linalg.norm(updates, axis=1)
         bound = self._norm or float(np.median(norms))
-        factors = np.minimum(1.0, bound / np.maximum(norms, np.finfo(float).tiny))
+        factors = np.divide(bound, norms, out=np.ones_like(norms), where=norms > bound)
         mean: NDArray[np.float64] = factors @ updates / len(updates)
         return mean

@@ -5,6 +5,7 @@ from sealora.privacy.audit_log import AuditLog, read_records, traffic
 from sealora.server.audit_trail import AuditTrail
 from sealora.server.events import AttemptLost, AttemptOpened, BudgetSpent, SiteRefused
 from sealora.simulation.toy import toy_federation, toy_plan
+from sealora.strategies.settings import StrategySettings
 
 
 def test_a_run_is_on_the_log(tmp_path):
@@ -41,3 +42,18 @@ def test_what_goes_wrong_is_on_it_too(tmp_path):
     assert (refused.detail["site"], refused.detail["text"]) == ("ams", "policy line limits.hours: not now")
     assert (lost.kind, spent.detail["sites"]) == ("attempt lost", "ams ber")
     assert opened.detail["cohort"] == "100000 sites"
+
+
+def test_each_group_with_a_sum_is_on_it(tmp_path):
+    strategy = StrategySettings(name="median", options={"groups": 3})
+    plan = toy_plan(rounds=RoundsSettings(count=1), strategy=strategy)
+    path = tmp_path / "audit.jsonl"
+    with AuditLog(path, "coordinator") as log:
+        toy_federation(tmp_path / "toy", 6, plan).coordinator(observers=[AuditTrail(log)]).run()
+    groups = [record.detail for record in read_records(path) if record.kind == "group summed"]
+    assert [(facts["round"], facts["group"], facts["attempt"]) for facts in groups] == [
+        (1, number, 1) for number in (1, 2, 3)
+    ]
+    assert " ".join(sorted(" ".join(facts["contributors"] for facts in groups).split())) == (
+        "site-1 site-2 site-3 site-4 site-5 site-6"
+    )
