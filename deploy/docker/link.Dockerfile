@@ -3,7 +3,7 @@ FROM python:3.11-slim
 RUN useradd --create-home --uid 10001 sealora && install -d -o sealora /run/sealora
 COPY . /source
 RUN pip install --no-cache-dir --no-deps /source \
-    && pip install --no-cache-dir click cryptography grpcio numpy prometheus-client protobuf pydantic rich safetensors typer \
+    && pip install --no-cache-dir -c /source/requirements/run.txt click cryptography grpcio numpy prometheus-client protobuf pydantic rich safetensors typer \
     && rm -r /source
 USER sealora
 WORKDIR /site
