@@ -62,9 +62,9 @@ class Process:
         self._process.send_signal(number)
         return self.finish()
 
-    def finish(self) -> int:
+    def finish(self, seconds: float = PATIENCE) -> int:
         """Wait for the end; returns the exit code."""
-        code = self._process.wait(PATIENCE)
+        code = self._process.wait(seconds)
         self._reader.join(PATIENCE)
         return code
 

@@ -13,6 +13,8 @@ LINES = 110
 """About as many lines as the coordinator of an undisturbed run logs."""
 QUIET_SECONDS = 1.5
 """A coordinator that says nothing for so long waits for what is broken."""
+WHOLE_RUN_SECONDS = 600
+"""On a machine that does other things, too."""
 KINDS = "agent", "link", "both", "coordinator", "network", "cut"
 
 
@@ -64,7 +66,7 @@ class Disturbed:
 
     def result(self, restarts: int) -> dict[str, object]:
         """What the run gives, when its coordinator is started again wherever it gives up."""
-        while (code := self.federation.coordinator.finish()) != 0 and restarts:
+        while (code := self.federation.coordinator.finish(WHOLE_RUN_SECONDS)) != 0 and restarts:
             assert code in (1, -9), self.federation.coordinator.other
             restarts -= 1
             self._coordinate()
