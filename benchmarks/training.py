@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import causal_training
 import datasets
 from pairs import Spread, interleave, json_line, machine, ratios, table
 from peft import LoraConfig, TaskType, get_peft_model
@@ -215,9 +216,13 @@ def options() -> argparse.Namespace:
     parser.add_argument("--accuracy-rows", type=int, help="rows to train on for accuracy (3000; quick 0)")
     parser.add_argument("--accuracy-epochs", type=int, default=3, help="passes over them (3)")
     parser.add_argument("--accuracy-seeds", type=int, default=1, help="trainings of each contestant (1)")
+    parser.add_argument("--workload", choices=("all", "classification", "causal"), default="all")
+    parser.add_argument(
+        "--causal-rows", type=int, help="rows of a causal model's measured call (96; quick 16)"
+    )
     chosen = parser.parse_args()
-    defaults = (160, 2, 0) if chosen.quick else (800, 5, 3000)
-    for name, value in zip(("rows", "pairs", "accuracy_rows"), defaults, strict=True):
+    defaults = (160, 2, 0, 16) if chosen.quick else (800, 5, 3000, 96)
+    for name, value in zip(("rows", "pairs", "accuracy_rows", "causal_rows"), defaults, strict=True):
         if getattr(chosen, name) is None:
             setattr(chosen, name, value)
     return chosen
@@ -229,6 +234,17 @@ def main() -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     print(machine())
+    figures: dict[str, float] = {}
+    if chosen.workload != "causal":
+        figures |= classification(chosen)
+    if chosen.workload != "classification":
+        print(f"{chosen.causal_rows} rows, {chosen.pairs} pairs: instruction tuning of a causal model")
+        figures |= causal_training.compare(chosen.causal_rows, chosen.pairs, chosen.threads)
+    print(json_line("training", figures))
+
+
+def classification(chosen: argparse.Namespace) -> dict[str, float]:
+    """Speed and accuracy of a classifier's training."""
     example = load(EXAMPLE)
     # All reviews, half of them held out: the accuracy of few rows says little.
     data = {"rows": 0, "test_fraction": 0.5}
@@ -249,7 +265,7 @@ def main() -> None:
             subset = rows[: chosen.accuracy_rows]
             judged = accuracies(longer, task, subset, held_out, chosen.accuracy_seeds, folder)
     print(f"{chosen.rows} rows of {len(rows)}, {chosen.pairs} pairs; {len(held_out)} rows held out")
-    print(json_line("training", report(found, judged)))
+    return report(found, judged)
 
 
 if __name__ == "__main__":

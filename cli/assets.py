@@ -18,23 +18,34 @@ from sealora.protocol.errors import RunError, UsageError
 
 def assets(
     names: Annotated[list[str] | None, typer.Argument(help="Which to install; none means all.")] = None,
+    group: Annotated[
+        str, typer.Option(help="basic (the demo's), language (more models and data), or all.")
+    ] = "all",
     list_only: Annotated[bool, typer.Option("--list", help="Only show what there is.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Install bundled models and data sets, for use without a model hub."""
-    chosen = select(names or [])
+    """Install bundled models and data sets, for use without a model hub.
+
+    Example: sealora assets --group language
+    """
+    chosen = select(names or [], group)
     if not list_only:
         install([asset for asset in chosen if find(asset) is None])
     show(chosen, as_json)
 
 
-def select(names: list[str]) -> list[Asset]:
-    """The assets of these names, or all. Raises UsageError for an unknown one."""
+def select(names: list[str], group: str = "all") -> list[Asset]:
+    """The assets of these names, or all of a group. Raises UsageError for an unknown name or group."""
     known = {asset.name: asset for asset in ASSETS}
+    groups = sorted({asset.group for asset in ASSETS})
+    if group not in (*groups, "all"):
+        raise UsageError(f"there is no group {group!r} of assets.", f"Choose from: {', '.join(groups)}, all.")
     for name in names:
         if name not in known:
             raise UsageError(f"there is no asset {name!r}.", f"Choose from: {', '.join(known)}.")
-    return [known[name] for name in dict.fromkeys(names or known)]
+    if names:
+        return [known[name] for name in dict.fromkeys(names)]
+    return [asset for asset in ASSETS if group in ("all", asset.group)]
 
 
 def install(missing: list[Asset]) -> None:

@@ -8,6 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from sealora.models.settings import ColumnSettings
+from sealora.protocol.errors import UsageError
+
 
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")],
@@ -15,6 +18,10 @@ def evaluate(
     text_column: Annotated[str | None, typer.Option(help="Column with the text, if not the plan's.")] = None,
     label_column: Annotated[
         str | None, typer.Option(help="Column with the label, if not the plan's.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--column", metavar="KEY=NAME", help="Any other column: prompt_column=question, ..."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -26,8 +33,8 @@ def evaluate(
     import sealora
     from sealora.server.metrics_log import finite
 
-    columns = {"text_column": text_column, "label_column": label_column}
-    given = {name: value for name, value in columns.items() if value is not None}
+    own = {"text_column": text_column, "label_column": label_column}
+    given = {name: value for name, value in own.items() if value is not None} | _pairs(columns or [])
     evaluation = sealora.Run.load(run).evaluate(data, **given)
     if as_json:
         content = {
@@ -43,6 +50,17 @@ def evaluate(
     console.print(_metrics(evaluation.metrics))
     if "classes" in evaluation.tables:
         console.print(_classes(evaluation.tables["classes"]))
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    """KEY=NAME as keys and names. Raises UsageError for a key that is no column's."""
+    parts = [text.partition("=") for text in texts]
+    pairs = {key: name for key, _, name in parts}
+    known = [key for key in ColumnSettings.model_fields if key.endswith("_column")]
+    for key, name in pairs.items():
+        if key not in known or not name:
+            raise UsageError(f"--column {key}={name} names no column.", f"Keys: {', '.join(known)}.")
+    return pairs
 
 
 def _metrics(metrics: dict[str, float]) -> Table:

@@ -26,7 +26,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def new(
     path: Annotated[Path, typer.Argument(help="Where to write the plan.")] = Path("plan.toml"),
     task: Annotated[str, typer.Option(help="What the model learns to do.")] = "classification",
-    model: Annotated[str, typer.Option(help="The base model.")] = "bundled:minilm",
+    model: Annotated[str, typer.Option(help="The base model; one for the task by default.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a small plan with explanations to start from."""

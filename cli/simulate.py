@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,13 @@ from sealora.plan.loader import load
 from sealora.protocol.errors import RefusedError, RunError
 
 RUNS = Path("runs")
+
+
+class Engine(StrEnum):
+    """Where simulated sites train; see `simulation.engine` of a plan."""
+
+    local = "local"
+    ray = "ray"
 
 
 def simulate(
@@ -32,17 +40,23 @@ def simulate(
             "--compare", help="Also train each site alone and all data pooled (takes thrice as long)."
         ),
     ] = False,
+    engine: Annotated[
+        Engine | None,
+        typer.Option(help="Where sites train, instead of the plan's: in this process, or in actors of Ray."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Run a plan with simulated sites on this machine.
+    """Run a plan with simulated sites, on this machine or on a Ray cluster.
 
     Every message is encoded and parsed as between real sites. The run folder holds the adapter in PEFT
     format, result.json, metrics.jsonl, pictures, and a checkpoint of each round for --resume.
 
+    With --engine ray the sites train in actors of Ray, through Flower: see [simulation] in docs/plan.md.
+
     Example: sealora simulate examples/sentiment/plan.toml --out runs/first --compare
     """
     folder = out or next_folder(RUNS / folder_name(load(plan).name), resume)
-    run_and_show(plan, folder, rounds, seed, resume, compare, as_json)
+    run_and_show(plan, folder, rounds, seed, resume, compare, as_json, engine)
 
 
 def run_and_show(
@@ -53,6 +67,7 @@ def run_and_show(
     resume: bool,
     compare: bool,
     as_json: bool,
+    engine: Engine | None = None,
 ) -> None:
     """Run, show progress on standard error, and print the result on standard output."""
     # Imported here because torch and transformers take seconds, and a wrong option should not.
@@ -62,11 +77,18 @@ def run_and_show(
     console = Console(stderr=True, highlight=False)
     try:
         run = sealora.simulate(
-            plan, folder, rounds=rounds, seed=seed, resume=resume, compare=compare, console=console
+            plan,
+            folder,
+            rounds=rounds,
+            seed=seed,
+            resume=resume,
+            compare=compare,
+            engine=engine.value if engine else None,
+            console=console,
         )
     except (KeyboardInterrupt, RunError, OSError):
         if (folder / "state" / "progress.json").exists():
-            hint = resume_command(plan, folder, rounds, seed, compare)
+            hint = resume_command(plan, folder, rounds, seed, compare, engine)
             console.print(f"Finished rounds are kept. Go on with: {hint}", soft_wrap=True, markup=False)
         raise
     if as_json:
@@ -86,11 +108,19 @@ def _end(result: Mapping[str, Any]) -> None:
         raise typer.Exit(RefusedError.exit_code)
 
 
-def resume_command(plan: Path, folder: Path, rounds: int | None, seed: int | None, compare: bool) -> str:
+def resume_command(
+    plan: Path,
+    folder: Path,
+    rounds: int | None,
+    seed: int | None,
+    compare: bool,
+    engine: Engine | None = None,
+) -> str:
     """The command that goes on with this run."""
     words = ["sealora", "simulate", str(plan), "--out", str(folder), "--resume"]
     words += ["--rounds", str(rounds)] if rounds is not None else []
     words += ["--seed", str(seed)] if seed is not None else []
+    words += ["--engine", engine.value] if engine is not None else []
     return shlex.join([*words, *(["--compare"] if compare else [])])
 
 

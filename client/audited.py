@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 
-from sealora.privacy.audit_log import AuditLog, Fact
+from sealora.privacy.audit_log import AuditLog, Direction, Fact
 from sealora.protocol import messages, secure_messages
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.long_fields import Bytes
@@ -33,7 +33,9 @@ class Audited:
 
     def _record(self, kind: str, facts: Mapping[str, Fact], *, direction_in: bool, raw: bytes) -> None:
         digest = hashlib.sha256(raw).digest()
-        self._log.record(kind, "in" if direction_in else "out", len(raw), digest, facts)
+        # A request's record is synced with its reply's, before that leaves.
+        direction: Direction = "in" if direction_in else "out"
+        self._log.record(kind, direction, len(raw), digest, facts, sync=not direction_in)
 
     def _asked(self, raw: bytes) -> tuple[str, Mapping[str, Fact]]:
         try:

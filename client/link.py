@@ -123,7 +123,7 @@ class Link:
     async def _upwards(self, pipe: Pipe, call: "grpc.aio.StreamStreamCall[bytes, bytes]") -> None:
         while (frame := await pipe.read()) is not None:
             try:
-                await call.write(frame)
+                await call.write(bytes(frame))
                 self.figures.sent(len(frame))
             except asyncio.InvalidStateError:  # what gRPC raises once the stream has ended
                 raise Lost(_reason(await call.code(), await call.details())) from None

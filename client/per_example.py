@@ -56,6 +56,7 @@ class PerExampleGradients:
         """
         calls, self._calls = self._calls, []
         slopes = torch.autograd.grad(losses.sum(), [call.outputs for call in calls], allow_unused=True)
+        self._calls.clear()  # what layers did that were computed again on the way back
         gradients: dict[str, torch.Tensor] = {}
         for call, slope in zip(calls, slopes, strict=True):
             if slope is not None:

@@ -4,79 +4,37 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sealora.client.contribution import (
-    Vectors,
-    clip,
-    contribution,
-    counted_rows,
-    metric_segments,
-    rounding_key,
-)
+from sealora.client.contract import Contract
+from sealora.client.contribution import contribution
+from sealora.client.local_work import Assignment, Encoder, LocalWork, Worker
 from sealora.client.memory import SiteMemory
-from sealora.client.noised_metrics import noised_sums
 from sealora.client.trainer import Trainer
-from sealora.client.units import units_of
 from sealora.models.adapter import Tensors, check, unpack
-from sealora.models.task import Counts, Metrics
-from sealora.plan.coding import codings
-from sealora.plan.payload import payload_layout, relative_weight, round_context
+from sealora.models.task import Counts
+from sealora.plan.payload import round_context
 from sealora.plan.settings import PlanSettings
-from sealora.privacy.noise import GaussianNoise
 from sealora.protocol import messages
 from sealora.protocol.attempts import NO_RECORDS, Head
-from sealora.protocol.codec import Layout, Words
+from sealora.protocol.codec import Words
 from sealora.protocol.errors import (
     BudgetError,
     DataError,
     ProtocolError,
     RefusedError,
-    RunError,
     SealoraError,
 )
 from sealora.protocol.groups import check_group
-from sealora.protocol.keystream import Keystream, derive_key
-from sealora.protocol.messages import Header, Open, Reason, Refusal, Work
+from sealora.protocol.messages import Header, Open, Reason, Refusal
 from sealora.protocol.secure_site import Aborted
 from sealora.protocol.session import SiteHalf
-from sealora.strategies.strategy import Context, Part, Payload, Strategy, Trained
+from sealora.strategies.strategy import Context
 
 if TYPE_CHECKING:  # they load scipy and data frames, which take seconds
     from sealora.client.purse import Purse
-    from sealora.models.site_data import SiteData
+    from sealora.models.site_data import Rows
 
 SessionFactory = Callable[[Open], SiteHalf]
 """Makes a site's half of an attempt, or raises ProtocolError where the site must not enter it."""
-
-
-@dataclass(frozen=True)
-class Contract:
-    """What all parties of a run agree on."""
-
-    plan: PlanSettings
-    plan_hash: bytes
-    task: Metrics
-    strategy: Strategy
-
-
-class Encoder(Protocol):
-    """Turns a trained adapter's upload into words: `contribution`, unless the site is malicious."""
-
-    def __call__(
-        self,
-        plan: PlanSettings,
-        layout: Layout,
-        parts: tuple[Part, ...],
-        coded: Vectors,
-        factors: Mapping[str, float],
-        trained: Trained,
-        counted_rows: int,
-        metrics: Mapping[str, Counts],
-        rounding: Keystream,
-    ) -> Words:
-        """See `contribution`."""
 
 
 class Gatekeeper(Protocol):
@@ -95,12 +53,14 @@ class Site:
     trainer: Trainer
     first: Tensors = field(repr=False)
     """The adapter's first values, which every party draws from the plan's seed."""
-    data: "SiteData"
+    data: "Rows"
     memory: SiteMemory
     new_session: SessionFactory
     purse: "Purse | None" = None
     """Pays for every training; None in a plan without a privacy guarantee."""
     encode: Encoder = contribution
+    worker: Worker | None = None
+    """Does the work elsewhere: in a simulation, where all machines are trusted; None does it here."""
     policy: Gatekeeper | None = None
     """Asked in every round, before anything is paid, measured or trained."""
     metrics: Mapping[str, Counts] = field(default_factory=dict)
@@ -140,8 +100,7 @@ class Site:
         context = self._context(header)
         received = unpack(opening.tensors)
         check(self.contract.strategy.broadcast(context), received)
-        work = self._train if header.work == Work.TRAIN else self._evaluate
-        words = work(header, received, context)
+        words = self._work(header, received)
         self._session = session
         return session.start(words, self._ledger)
 
@@ -182,67 +141,25 @@ class Site:
         if count and members:
             check_group(header.cohort, contract.plan.seed, members, count, self.name)
 
-    def _train(self, header: Header, received: Tensors, context: Context) -> Words:
-        contract, strategy = self.contract, self.contract.strategy
-        layout = self._layout(header, context)
-        memory = self.memory.read()
-        start = strategy.local(received, self.first, memory, context)
-        context.own.check(start.tensors)
-        if self.purse is not None:
-            self._ledger = self.purse.pay(header)
-        metrics = self._measure(start.tensors)
-        seed = derive_key("sealora/v1/training", contract.plan.seed, self.name, header.round)
-        trained = self.trainer.train(start, context.layout.trained, self.data.train, header.round, seed)
-        upload = strategy.upload(received, trained, memory, context)
-        parts = strategy.parts(context)
-        _require_parts(parts, upload)
-        rows = counted_rows(contract.plan, [example.target for example in self.data.train])
-        maps = codings(contract.plan, parts, context)
-        coded = {name: maps[name].forward(vector) for name, vector in upload.items()}
-        factors = clip(contract.plan, parts, upload, coded, relative_weight(contract.plan, rows))
-        kept = strategy.remember(upload, factors, trained, memory, context)
-        self.memory.prepare(header.round, header.attempt, kept)
-        rounding = rounding_key(contract.plan.seed, self.name, header.round)
-        return self.encode(contract.plan, layout, parts, coded, factors, trained, rows, metrics, rounding)
-
-    def _evaluate(self, header: Header, received: Tensors, context: Context) -> Words:
-        contract = self.contract
+    def _work(self, header: Header, received: Tensors) -> Words:
+        """Find out what makes the work impossible, pay for it, and only then have it done."""
         if self.purse is not None:
             self.purse.price(header.work)
-        layout = self._layout(header, context)
-        start = contract.strategy.local(received, self.first, self.memory.read(), context)
-        context.own.check(start.tensors)
+        assignment = Assignment(header, received, self.memory.read())
+        here = self._local_work()
+        start = here.start(assignment)
         if self.purse is not None:
             self._ledger = self.purse.pay(header)
-        sums: dict[str, NDArray[np.generic]] = metric_segments(self._measure(start.tensors))
-        return layout.encode(sums, rounding_key(contract.plan.seed, self.name, header.round))
-
-    def _layout(self, header: Header, context: Context) -> Layout:
-        """The payload's layout. Raises ProtocolError unless it is the header's."""
-        contract = self.contract
-        layout = payload_layout(contract.plan, contract.strategy, contract.task, context, header.work)
-        if (header.words, header.levels) != (layout.words, layout.levels):
-            raise ProtocolError("wrong_dimension", "the header's dimensions are not the plan's")
-        return layout
-
-    def _measure(self, tensors: Tensors) -> Mapping[str, Counts]:
-        """The sum vector to be sent: exact, or noised and of the training rows, or none."""
+        outcome = self.worker.work(assignment) if self.worker else here.finish(assignment, start)
         if self.purse is None:
-            self.metrics = self.trainer.evaluate(tensors, self.data.test)
-            return self.metrics
-        release, rows = self.purse.schedule.metrics, self.data.train
-        if release is None:
-            return {}
-        units = units_of(rows, self.purse.schedule.unit)
-        contributions = self.trainer.rows(tensors, rows)
-        parts = self.contract.task.sums()
-        return noised_sums(contributions, units, parts, release.noise_multiplier, GaussianNoise())
+            self.metrics = outcome.metrics
+        if outcome.kept is not None:
+            self.memory.prepare(header.round, header.attempt, outcome.kept)
+        return outcome.words
 
-
-def _require_parts(parts: tuple[Part, ...], upload: Payload) -> None:
-    """A strategy that does not keep its word is a bug of the package it comes from."""
-    if {part.name: (part.length,) for part in parts} != {name: v.shape for name, v in upload.items()}:
-        raise RunError("the strategy's upload is not what it declares.", "Report this to its authors.")
+    def _local_work(self) -> LocalWork:
+        schedule = self.purse.schedule if self.purse is not None else None
+        return LocalWork(self.name, self.contract, self.trainer, self.first, self.data, schedule, self.encode)
 
 
 def _reason(error: SealoraError) -> Reason:

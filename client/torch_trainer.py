@@ -15,8 +15,9 @@ import torch
 from peft import PeftModel
 
 from sealora.client.batches import shuffled_batches, sorted_batches
+from sealora.client.packing_check import check_packing
 from sealora.client.schedule import learning_rate
-from sealora.models import lora
+from sealora.models import checkpointing, lora
 from sealora.models.adapter import AdapterLayout, Tensors
 from sealora.models.base import Base
 from sealora.models.batch import Batch
@@ -42,9 +43,17 @@ class TorchTrainer:
         self._class_bias: torch.Tensor | None = None
         self._draws = bytes(32)
         self._references: dict[Example, Example] = {}
+        if settings.gradient_checkpointing:
+            checkpointing.enable(base.model)
         self._adopt(lora.attach(base.model, lora_settings, task.card.head).to(base.device))
         self._layout = lora.layout_of(self.model)
         torch.set_num_threads(settings.threads)
+        check_packing(
+            task,
+            lambda examples, packed: self._collate(examples, self._draws, packed),
+            self._losses,
+            exact=base.autocast is None and base.model.dtype == torch.float32,
+        )
 
     def _adopt(self, model: PeftModel) -> None:
         self.model = model
@@ -140,6 +149,7 @@ class TorchTrainer:
         self._dropout.manual_seed(int.from_bytes(seed[:8], "big"))
         self._draws = seed
         self.model.eval()
+        checkpointing.begin(self.model)
         for name, module in self.model.named_modules():
             if name.endswith("lora_dropout"):
                 module.train()
@@ -220,8 +230,8 @@ class TorchTrainer:
             yield rows, *self._measure([examples[row] for row in rows])
 
     def _measure(self, examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Outputs and targets on the CPU, each example by itself and whatever is drawn always the same."""
-        batch = self._collate(examples, bytes(32), packed=False)
+        """Outputs and targets on the CPU; whatever is drawn is always the same."""
+        batch = self._collate(examples, bytes(32), packed=True)
         return self._forward(batch).float().cpu(), batch.targets.cpu()
 
     def _collate(self, examples: Sequence[Example], seed: bytes, packed: bool) -> Batch:

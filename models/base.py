@@ -1,8 +1,6 @@
 """Base models: found by name, loaded once, frozen, and named by the hash of their weights."""
 
 import hashlib
-import logging
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +20,12 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 
 from sealora.models.adapter import AdapterLayout
 from sealora.models.assets import bundled_model
 from sealora.models.lora import attach, layout_of
+from sealora.models.quantization import loading_options
+from sealora.models.quiet import quiet
 from sealora.models.settings import LoraSettings, ModelSettings, TaskSettings
 from sealora.models.task import Task
 from sealora.models.task_card import TRAINED_HEADS
@@ -59,7 +58,8 @@ def load_base(settings: ModelSettings, task: Task, device: str = "") -> Base:
     source = locate(settings)
     place = torch.device(device or choose_device(settings))
     dtype, autocast = choose_dtype(settings, place)
-    with _explained(settings), _quiet():
+    quantised = loading_options(settings, place)
+    with _explained(settings), quiet():
         tokenizer = AutoTokenizer.from_pretrained(source, **_revision(settings))
         model, loaded = HEADS[task.card.head].from_pretrained(
             source,
@@ -67,18 +67,21 @@ def load_base(settings: ModelSettings, task: Task, device: str = "") -> Base:
             output_loading_info=True,
             **_head_options(task.settings),
             **_revision(settings),
+            **quantised,
         )
     _require_whole(settings.name, model, task.card.head, loaded["missing_keys"])
     _require_fit(settings.name, model, tokenizer, task.settings.max_length)
     _adopt_padding(model, tokenizer)
     model.requires_grad_(False)
-    return Base(model.to(place).eval(), tokenizer, place, autocast, task.card.head in TRAINED_HEADS)
+    if not quantised:  # those are where they belong, and may not be moved
+        model = model.to(place)
+    return Base(model.eval(), tokenizer, place, autocast, task.card.head in TRAINED_HEADS)
 
 
 def describe(model: ModelSettings, lora: LoraSettings, task: TaskSettings) -> AdapterLayout:
     """The adapter's layout from the model's configuration alone: no weights are read."""
     head = task_card(task.name).head
-    with _explained(model), _quiet(), torch.device("meta"):
+    with _explained(model), quiet(), torch.device("meta"):
         config = AutoConfig.from_pretrained(locate(model), **_head_options(task), **_revision(model))
         return layout_of(attach(HEADS[head].from_config(config), lora, head))
 
@@ -215,20 +218,6 @@ def _explained(settings: ModelSettings) -> Iterator[None]:
             f"the model {settings.name!r} cannot be loaded: {_first_line(error)}",
             "Use bundled:minilm, a local folder, or a hub id (HF_HUB_OFFLINE=1 allows only cached ones).",
         ) from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """A new head is expected: silence the load report, the progress bar and third parties' warnings."""
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        transformers_logging.set_verbosity(level)
 
 
 def _first_line(error: BaseException) -> str:

@@ -55,9 +55,13 @@ def _convert(path: Path, folder: Path) -> None:
     """Write the folder under another name, and give it its own when it is whole."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as scratch:
         whole = Path(scratch) / "model"
-        model, tokenizer = _read(path)
-        model.save_pretrained(whole)
-        tokenizer.save_pretrained(whole)
+        # Imported here because finding a converted model must not wait for transformers.
+        from sealora.models.quiet import quiet
+
+        with quiet():
+            model, tokenizer = _read(path)
+            model.save_pretrained(whole)
+            tokenizer.save_pretrained(whole)
         whole.rename(folder)
 
 

@@ -21,6 +21,9 @@ class ModelSettings(Settings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of the frozen base; `auto` is float32 on the CPU and bfloat16 autocast on CUDA."""
 
+    quantization: Literal["none", "int8", "int4"] = "none"
+    """Bits of the frozen base's linear layers: `int8` or `int4` (NF4) take less memory, and cost accuracy."""
+
 
 class LoraSettings(Settings):
     """The low-rank adapter that is trained (LoRA, arXiv 2106.09685), together with the task's head."""
@@ -125,6 +128,8 @@ class TrainingSettings(Settings):
     """How the step size falls over the rounds of the run; all sites follow the same curve."""
     warmup_fraction: Fraction = 0.0
     """Share of the run's steps over which the step size rises from zero."""
+    gradient_checkpointing: bool = False
+    """Whether layers are computed again for their gradients, not kept: less memory, a third more time."""
     max_gradient_norm: Annotated[float, Field(ge=0)] = 1.0
     """Gradients with a larger L2 norm are scaled down to it; 0 switches that off."""
     label_calibration: Annotated[float, Field(ge=0, le=10)] = 0.0

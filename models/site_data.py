@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import datasets
 
@@ -15,13 +15,38 @@ from sealora.models.task import Example, Task
 from sealora.protocol.errors import DataError
 
 
+class Rows(Protocol):
+    """A site's rows, in memory or read when they are asked for."""
+
+    @property
+    def train(self) -> list[Example]:
+        """Rows to train on."""
+
+    @property
+    def test(self) -> list[Example]:
+        """Rows held out."""
+
+    @property
+    def report(self) -> CleaningReport:
+        """What cleaning found."""
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many rows there are to train on, and how many held out."""
+
+
 @dataclass(frozen=True)
 class SiteData:
-    """Training and test examples, each in the table's order. Contents stay out of the repr."""
+    """Implements Rows: examples in the table's order. Contents stay out of the repr."""
 
     train: list[Example] = field(repr=False)
     test: list[Example] = field(repr=False)
     report: CleaningReport
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """See Rows."""
+        return len(self.train), len(self.test)
 
 
 def prepare(

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from sealora.models.language_settings import INSTRUCTION_TUNING, PREFERENCE_TUNING
+from sealora.models.language_settings import (
+    CAUSAL_PRETRAINING,
+    INSTRUCTION_TUNING,
+    MASKED_PRETRAINING,
+    PREFERENCE_TUNING,
+)
 from sealora.models.settings import TaskSettings
 from sealora.models.tags import TagOptions, tag_names
 from sealora.models.task_card import TaskCard
@@ -47,6 +52,8 @@ BUILT_IN = {
         "sealora.models.token_classification:TokenClassification",
     ),
     "instruction_tuning": _BuiltIn(INSTRUCTION_TUNING, "sealora.models.instruction:InstructionTuning"),
+    "causal_pretraining": _BuiltIn(CAUSAL_PRETRAINING, "sealora.models.pretraining:CausalPretraining"),
+    "masked_pretraining": _BuiltIn(MASKED_PRETRAINING, "sealora.models.pretraining:MaskedPretraining"),
     "preference_tuning": _BuiltIn(PREFERENCE_TUNING, "sealora.models.preference:PreferenceTuning"),
 }
 """Names that no other package can take."""

@@ -97,6 +97,16 @@ def unmasked(plan: PlanSettings) -> Iterator[Problem]:
         )
 
 
+def checkpointing(plan: PlanSettings) -> Iterator[Problem]:
+    """Layers that are computed again must drop the same values again, and dropout has draws of its own."""
+    if plan.training.gradient_checkpointing and plan.lora.dropout:
+        yield Problem(
+            ("training", "gradient_checkpointing"),
+            "computes layers again, and lora.dropout would drop other values then.",
+            "Write dropout = 0.0 in [lora].",
+        )
+
+
 def partition(plan: PlanSettings) -> Iterator[Problem]:
     """How a simulation deals rows must be possible with these rows."""
     simulation = plan.simulation
@@ -224,6 +234,7 @@ ERRORS: tuple[Check, ...] = (
     microbatch,
     momentum,
     target_modules,
+    checkpointing,
     partition,
     cohort,
     codec,

@@ -9,6 +9,9 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from sealora.models.settings import DataSettings
+from sealora.models.task_card import TaskCard
+from sealora.models.task_registry import BUILT_IN
 from sealora.plan import schema
 from sealora.plan.contract import NOT_HASHED
 from sealora.plan.settings import PlanSettings
@@ -53,7 +56,10 @@ _SIGNS = {
 def render() -> str:
     """The whole page as Markdown: one table for the top of a plan, and one for each section."""
     blocks = [_INTRODUCTION.format(starter=starter()), _block("", PlanSettings, "## At the top")]
-    blocks += [_block(name, kind, f"## [{name}]") for name, kind in schema.sections()]
+    for name, kind in schema.sections():
+        blocks.append(_block(name, kind, f"## [{name}]"))
+        if name == "task":
+            blocks += [_options(task, built_in.card) for task, built_in in BUILT_IN.items()]
     return "\n".join(blocks)
 
 
@@ -63,6 +69,19 @@ def _block(name: str, kind: type[Settings], title: str) -> str:
     ]
     text = "The keys before the first section." if kind is PlanSettings else kind.__doc__
     return "\n".join([title, "", str(text), "", _HEADER, *rows, ""])
+
+
+def _options(task: str, card: TaskCard) -> str:
+    """What the task learns, which columns it reads, and its own keys."""
+    columns = " and ".join(f"`{key}`" for key in card.columns(DataSettings()))
+    lines = [f"### {task}", "", f"{card.summary} It reads {columns} of `[data]`.", ""]
+    if card.options_class.model_fields:
+        rows = [
+            table_row(*facts[:-1], "yes", facts[-1])
+            for facts in (key_facts(key, info) for key, info in schema.fields(card.options_class).items())
+        ]
+        lines += [f"Keys of `[task.options]` for `{task}`:", "", _HEADER, *rows, ""]
+    return "\n".join(lines)
 
 
 def _row(name: str, key: str, info: FieldInfo) -> str:

@@ -35,12 +35,22 @@ Attack = Literal["label_flip", "backdoor", "sign_flip", "scaled_update", "nan", 
 
 
 class SimulationSettings(Settings):
-    """Sites on one machine. Never part of the plan's hash."""
+    """Simulated sites. Never part of the plan's hash."""
 
     sites: Annotated[int, Field(ge=1, le=100_000)] = 8
     """Number of simulated sites (with `partition = "natural"` the column's values decide)."""
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
     """Sites that train at the same time; 0 takes the cores divided by `training.threads`."""
+    engine: Literal["local", "ray"] = "local"
+    """Where sites train: in this process, or in actors of Ray, through Flower, on many cores and machines."""
+    ray_address: str = ""
+    """A Ray cluster that is running, as `host:6379` or `auto`; empty starts Ray here and stops it again."""
+    actor_cpus: Annotated[float, Field(ge=0, le=1024)] = 0.0
+    """Cores that an actor of Ray reserves; 0 takes `training.threads`."""
+    actor_gpus: Annotated[float, Field(ge=0, le=64)] = 0.0
+    """GPUs that an actor of Ray reserves; a fraction lets several share one."""
+    ideal_above: Annotated[int, Field(ge=0, le=100_000)] = 1000
+    """Larger cohorts are summed by an ideal functionality instead of real keys; every report says so."""
     partition: Literal["iid", "dirichlet", "natural", "size"] = "iid"
     """How rows are dealt to sites: evenly, by label skew, by a column's value, or by size."""
     dirichlet_alpha: PositiveFloat = 0.5

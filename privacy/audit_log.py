@@ -78,8 +78,12 @@ class AuditLog:
         size: int = 0,
         digest: bytes = b"",
         detail: Mapping[str, Fact] | None = None,
+        sync: bool = True,
     ) -> bytes:
         """Append a record; it is on disk when this returns its head.
+
+        Without `sync` it is written, and survives the process, but reaches the disk with the next record
+        that is synced: for what nothing leaves after.
 
         Raises: RunError if it cannot be written: then nothing must leave, until there is room again;
         DataError if the file was damaged, replaced or cut meanwhile.
@@ -87,7 +91,7 @@ class AuditLog:
         with self._lock:
             if self._chain.closed and not self._closed:
                 self._reopen()
-            return self._record(kind, direction, size, digest, detail)
+            return self._record(kind, direction, size, digest, detail, sync)
 
     def _reopen(self) -> None:
         """Go on after a write that failed. Raises as `record` does."""
@@ -104,13 +108,19 @@ class AuditLog:
             raise
 
     def _record(
-        self, kind: str, direction: Direction, size: int, digest: bytes, detail: Mapping[str, Fact] | None
+        self,
+        kind: str,
+        direction: Direction,
+        size: int,
+        digest: bytes,
+        detail: Mapping[str, Fact] | None,
+        sync: bool,
     ) -> bytes:
         with self._chain.turn():
             for _ in self._chain.catch_up(self._header):
                 pass  # what other processes wrote
             self._begin()
-            self._append(kind, direction, size, digest, detail or {})
+            self._append(kind, direction, size, digest, detail or {}, sync)
             return self._chain.heads[-1]
 
     def _begin(self) -> None:
@@ -122,11 +132,17 @@ class AuditLog:
             self._append("torn tail", "local", torn, b"", {})
 
     def _append(
-        self, kind: str, direction: Direction, size: int, digest: bytes, detail: Mapping[str, Fact]
+        self,
+        kind: str,
+        direction: Direction,
+        size: int,
+        digest: bytes,
+        detail: Mapping[str, Fact],
+        sync: bool = True,
     ) -> None:
         time = self._clock().astimezone(UTC).isoformat(timespec="seconds")
         record = Record(time, kind, direction, size, digest.hex(), dict(detail))
-        self._chain.append(dict(vars(record)))
+        self._chain.append(dict(vars(record)), sync)
 
     def close(self) -> None:
         """A closed log records nothing."""

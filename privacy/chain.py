@@ -124,9 +124,10 @@ class HashChain:
         elif tail:
             self._cut_tail(tail, header)
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: Entry, sync: bool = True) -> None:
         """Write one entry and sync it to disk. Needs the lock, and to have caught up.
 
+        Without `sync` it survives the process, but the machine only once a later entry was synced.
         Raises: UsageError if it is too long; RunError if it cannot be written, which closes the chain:
         how much reached the disk is unknown until it is opened again.
         """
@@ -134,7 +135,7 @@ class HashChain:
         line = _line(entry, link)
         if len(line) >= MAX_LINE:
             raise UsageError(f"an entry of {len(line)} bytes is too long for {self.path.name}.")
-        self._write(line)
+        self._write(line, sync)
         self._advance(entry, link)
 
     @property
@@ -178,12 +179,13 @@ class HashChain:
         self.torn += len(tail)
         logger.warning("%s: cut off %d bytes of an entry that was never completed", self.path.name, len(tail))
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, sync: bool = True) -> None:
         self.require_open()
         try:
             while data:
                 data = data[os.write(self._descriptor, data) :]
-            os.fsync(self._descriptor)
+            if sync:
+                os.fsync(self._descriptor)
         except OSError as error:
             self.close()
             raise RunError(

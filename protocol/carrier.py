@@ -6,13 +6,14 @@ from typing import Protocol
 
 from sealora.protocol import frames
 from sealora.protocol.channel import Arrived, Channel
+from sealora.protocol.long_fields import Bytes
 
 
 class Stream(Protocol):
     """A connection that keeps frames apart and in order."""
 
-    async def read(self) -> bytes | None:
-        """The next frame; None at the end."""
+    async def read(self) -> Bytes | None:
+        """The next frame, good until the next is read; None at the end."""
 
     async def write(self, frame: bytes) -> None:
         """Send a frame; returns when there is room for more."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.frames import Credit, Frame, Part, new_id
 from sealora.protocol.messages import MAX_MESSAGE_BYTES
-from sealora.protocol.transfer import Incoming, Outgoing
+from sealora.protocol.transfer import Content, Incoming, Outgoing
 
 
 @dataclass(frozen=True)
@@ -126,24 +126,24 @@ class CoordinatorEnd(Channel):
     """Sends a request and awaits the reply."""
 
     _awaited: bytes | None = None
-    _request = b""
+    _request: Content | None = None
 
-    def request(self, message: bytes) -> bytes:
+    def request(self, content: Content) -> bytes:
         """Send this, and forget what was sent before; returns the exchange's id."""
         self.withdraw()
-        self._awaited, self._request = new_id(), message
-        self._outgoing = Outgoing(self._awaited, message)
+        self._awaited, self._request = new_id(), content
+        self._outgoing = Outgoing(self._awaited, content)
         return self._awaited
 
     def withdraw(self) -> None:
         """Send no more of the request and await no reply."""
         self._awaited = self._outgoing = self._incoming = None
-        self._request = b""
+        self._request = None
 
     def restarted(self) -> None:
         """The site's process is a new one: it needs the whole request, and may answer differently."""
         self._incoming = None
-        if self._awaited is not None:
+        if self._awaited is not None and self._request is not None:
             self._outgoing = Outgoing(self._awaited, self._request)
 
     def _wants(self, exchange: bytes) -> bool:
@@ -151,7 +151,7 @@ class CoordinatorEnd(Channel):
 
     def _done(self, exchange: bytes) -> None:
         self._awaited = self._outgoing = None
-        self._request = b""
+        self._request = None
 
 
 class SiteEnd(Channel):
@@ -163,7 +163,7 @@ class SiteEnd(Channel):
     def answer(self, exchange: bytes, message: bytes) -> None:
         """Send the reply of an exchange, unless another request has come since."""
         if self._taken and exchange == self._current:
-            self._outgoing = Outgoing(exchange, message)
+            self._outgoing = Outgoing(exchange, Content(message))
 
     def _wants(self, exchange: bytes) -> bool:
         if exchange != self._current:

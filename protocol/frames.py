@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from google.protobuf.message import DecodeError
 
 from sealora.protocol import link_pb2 as wire
+from sealora.protocol import long_fields
 from sealora.protocol.errors import ProtocolError
+from sealora.protocol.long_fields import Bytes
 from sealora.protocol.messages import HASH_BYTES, MAX_MESSAGE_BYTES, MAX_NAME_BYTES
 
 VERSIONS = (1,)
@@ -58,15 +60,16 @@ class Part:
     exchange: bytes
     size: int
     offset: int
-    data: bytes = field(repr=False)
+    data: Bytes = field(repr=False)
+    """Perhaps a view of the message, or of the frame in which it came."""
     digest: bytes = b""
 
     def serialise(self) -> bytes:
-        """The bytes that travel."""
-        part = wire.Part(
-            exchange=self.exchange, size=self.size, offset=self.offset, data=self.data, digest=self.digest
-        )
-        return wire.Frame(part=part).SerializeToString()
+        """The bytes that travel: protobuf's own encoding, in one copy of the data."""
+        head = wire.Part(exchange=self.exchange, size=self.size, offset=self.offset).SerializeToString()
+        data = long_fields.field(wire.Part.DATA_FIELD_NUMBER, self.data)
+        tail = long_fields.field(wire.Part.DIGEST_FIELD_NUMBER, self.digest) if self.digest else ()
+        return b"".join(long_fields.field(wire.Frame.PART_FIELD_NUMBER, head, *data, *tail))
 
 
 @dataclass(frozen=True)
@@ -103,17 +106,21 @@ def choose_version(offered: Sequence[int]) -> int:
     )
 
 
-def parse(raw: bytes) -> Frame:
+def parse(raw: Bytes) -> Frame:
     """Raises ProtocolError unless the bytes are a frame within its bounds."""
     _require(len(raw) <= MAX_FRAME_BYTES, "the frame is too long")
+    part = _quick_part(raw)
+    if part is not None:
+        return part
     frame = wire.Frame()
     try:
-        frame.ParseFromString(raw)
+        frame.ParseFromString(bytes(raw))
     except DecodeError:
         raise ProtocolError("malformed", "the bytes are not a frame of this protocol") from None
     match frame.WhichOneof("body"):
         case "part":
-            return _part(frame.part)
+            found = frame.part
+            return _part(found.exchange, found.size, found.offset, found.data, found.digest)
         case "credit":
             return _credit(frame.credit)
         case "hello":
@@ -123,15 +130,34 @@ def parse(raw: bytes) -> Frame:
     raise ProtocolError("malformed", "an empty frame")
 
 
-def _part(part: wire.Part) -> Part:
-    data, digest = part.data, part.digest
-    end = part.offset + len(data)
-    _require(len(part.exchange) == ID_BYTES, "an exchange's id is not 16 bytes")
-    _require(1 <= part.size <= MAX_MESSAGE_BYTES, "the message is empty or too long")
+def _quick_part(raw: Bytes) -> Part | None:
+    """A part without the copies of protobuf; None for what is to be left to its parser."""
+    frame = long_fields.split(raw)
+    if frame is None or set(frame) != {wire.Frame.PART_FIELD_NUMBER}:
+        return None
+    fields = long_fields.scan(frame[wire.Frame.PART_FIELD_NUMBER])
+    if fields is None or not set(fields) <= {1, 2, 3, 4, 5}:
+        return None
+    match [fields.get(number) for number in range(1, 6)]:
+        case [
+            memoryview() as exchange,
+            int(size),
+            int() | None as offset,
+            memoryview() as data,
+            memoryview() | None as digest,
+        ]:
+            return _part(bytes(exchange), size, offset or 0, data, bytes(digest or b""))
+    return None
+
+
+def _part(exchange: bytes, size: int, offset: int, data: Bytes, digest: bytes) -> Part:
+    end = offset + len(data)
+    _require(len(exchange) == ID_BYTES, "an exchange's id is not 16 bytes")
+    _require(1 <= size <= MAX_MESSAGE_BYTES, "the message is empty or too long")
     _require(1 <= len(data) <= PART_BYTES, "a part is empty or too long")
-    _require(end <= part.size, "a part goes beyond its message")
-    _require(len(digest) == (HASH_BYTES if end == part.size else 0), "the digest is not in the last part")
-    return Part(part.exchange, part.size, part.offset, data, digest)
+    _require(end <= size, "a part goes beyond its message")
+    _require(len(digest) == (HASH_BYTES if end == size else 0), "the digest is not in the last part")
+    return Part(exchange, size, offset, data, digest)
 
 
 def _credit(credit: wire.Credit) -> Credit:

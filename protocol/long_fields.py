@@ -6,7 +6,7 @@ protobuf's parser, so that every valid encoding is read.
 
 from collections.abc import Iterator
 
-LENGTH_DELIMITED = 2
+VARINT, LENGTH_DELIMITED = 0, 2
 MAX_VARINT_BYTES = 5
 """Of numbers below 2^35: no message is longer."""
 
@@ -27,6 +27,27 @@ def split(raw: Bytes) -> dict[int, memoryview] | None:
             if number in fields:
                 return None
             fields[number] = content
+    except ValueError:
+        return None
+    return fields
+
+
+def scan(raw: Bytes) -> dict[int, int | memoryview] | None:
+    """Numbers below 2^35 and contents of a message by field; None unless each field stands once."""
+    fields: dict[int, int | memoryview] = {}
+    view, place = memoryview(raw), 0
+    try:
+        while place < len(view):
+            tag, place = _read_varint(view, place)
+            number, place = _read_varint(view, place)
+            if tag >> 3 in fields or tag & 7 not in (VARINT, LENGTH_DELIMITED):
+                return None
+            fields[tag >> 3] = number
+            if tag & 7 == LENGTH_DELIMITED:
+                fields[tag >> 3] = view[place : place + number]
+                place += number
+        if place > len(view):
+            return None
     except ValueError:
         return None
     return fields

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from math import isfinite
 
 import numpy as np
@@ -131,6 +132,10 @@ class Header:
     @staticmethod
     def parse(raw: bytes) -> "Header":
         """Raises ProtocolError unless the bytes are a header of this version within its bounds."""
+        return _parse_header(bytes(raw))
+
+    @staticmethod
+    def _parse(raw: bytes) -> "Header":
         header = wire.Header()
         _decode(header, raw)
         _require(header.version == VERSION, f"the peer speaks version {header.version}, this is {VERSION}")
@@ -175,6 +180,12 @@ class Header:
             abandoned=tuple(header.abandoned),
             contributed=tuple(zip(header.contributed_rounds, header.contributed_attempts, strict=True)),
         )
+
+
+@lru_cache(maxsize=4)
+def _parse_header(raw: bytes) -> Header:
+    """The same value for the same bytes: a header of thousands of names is read by many, and often."""
+    return Header._parse(raw)
 
 
 @dataclass(frozen=True)

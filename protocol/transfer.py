@@ -17,44 +17,54 @@ WINDOW = 1 << 23
 """Bytes that a receiver grants beyond what has arrived."""
 
 
+class Content:
+    """The bytes of a message and their hash, which grows as they leave; for all who are sent the same."""
+
+    def __init__(self, message: bytes) -> None:
+        self.view = memoryview(message)
+        self._digest = hashlib.sha256()
+        self._hashed = 0
+
+    def hash_to(self, end: int) -> bytes:
+        """The digest of the message if it ends there; empty before."""
+        if end > self._hashed:
+            self._digest.update(self.view[self._hashed : end])
+            self._hashed = end
+        return self._digest.digest() if end == len(self.view) else b""
+
+
 class Outgoing:
     """A message that is being sent, and can be sent again from any byte that had left before."""
 
-    def __init__(self, exchange: bytes, message: bytes) -> None:
+    def __init__(self, exchange: bytes, content: Content) -> None:
         self.exchange = exchange
-        self._message = memoryview(message)
-        self._digest = hashlib.sha256()
-        self._hashed = 0
+        self._content = content
+        self._size = len(content.view)
+        self._sent = 0
         self.confirmed = False
         """Whether the receiver has it all."""
         self.rewind()
 
     def rewind(self) -> None:
         """Begin again: the connection is a new one."""
-        self._next, self._limit = 0, min(len(self._message), FIRST_CREDIT)
+        self._next, self._limit = 0, min(self._size, FIRST_CREDIT)
 
     def credit(self, credit: Credit) -> None:
         """Take note of what has arrived. Raises ProtocolError for bytes that never left."""
-        if credit.received > self._hashed:
+        if credit.received > self._sent:
             raise ProtocolError("malformed", "the peer confirms bytes that were not sent")
         self._next = max(self._next, credit.received)
-        self._limit = max(self._limit, min(credit.limit, len(self._message)))
-        self.confirmed = credit.received == len(self._message)
+        self._limit = max(self._limit, min(credit.limit, self._size))
+        self.confirmed = credit.received == self._size
 
     def next(self) -> Part | None:
         """The next part that may leave; None without credit."""
         offset, end = self._next, min(self._next + PART_BYTES, self._limit)
         if offset >= end:
             return None
-        self._next, size = end, len(self._message)
-        self._hash_to(end)
-        digest = self._digest.digest() if end == size else b""
-        return Part(self.exchange, size, offset, bytes(self._message[offset:end]), digest)
-
-    def _hash_to(self, end: int) -> None:
-        if end > self._hashed:
-            self._digest.update(self._message[self._hashed : end])
-            self._hashed = end
+        self._next, self._sent = end, max(self._sent, end)
+        digest = self._content.hash_to(end)
+        return Part(self.exchange, self._size, offset, self._content.view[offset:end], digest)
 
 
 class Incoming:

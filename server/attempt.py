@@ -84,7 +84,11 @@ class Attempt:
             return {}
         if self._opening:
             return dict.fromkeys(self.cohort, self._opening)
-        return {site: messages.request(message) for site, message in self.session.requests().items()}
+        given = self.session.requests()
+        # One that is the same for all sites is there once.
+        distinct = {id(message): message for message in given.values()}
+        wrapped = {key: messages.request(message) for key, message in distinct.items()}
+        return {site: wrapped[id(message)] for site, message in given.items()}
 
     @property
     def repeated(self) -> Mapping[str, bytes]:

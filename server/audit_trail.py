@@ -29,9 +29,13 @@ class AuditTrail:
     log: AuditLog
 
     def notify(self, event: Event) -> None:
-        """Write one record. Raises RunError if it cannot be written: the run stops."""
+        """Write one record. Raises RunError if it cannot be written: the run stops.
+
+        The answers of a phase, which may be thousands, reach the disk with the next record but them.
+        """
+        sync = not isinstance(event, SiteAnswered)
         for kind, direction, size, facts in _records(event):
-            self.log.record(kind, direction, size, detail=facts)
+            self.log.record(kind, direction, size, detail=facts, sync=sync)
 
 
 Line = tuple[str, Direction, int, Mapping[str, Fact]]

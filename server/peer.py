@@ -6,6 +6,7 @@ from collections.abc import Callable
 from sealora.protocol.carrier import Carrier, Stream
 from sealora.protocol.channel import Arrived, CoordinatorEnd
 from sealora.protocol.errors import ProtocolError
+from sealora.protocol.transfer import Content
 
 
 class Peer:
@@ -26,9 +27,9 @@ class Peer:
         """Whether it is there now."""
         return self._carrier.connected
 
-    def request(self, message: bytes) -> bytes:
+    def request(self, content: Content) -> bytes:
         """Send a request, now or when the site connects; returns the exchange's id."""
-        exchange = self._end.request(message)
+        exchange = self._end.request(content)
         self._carrier.wake()
         return exchange
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from queue import SimpleQueue
 
+from sealora.protocol.transfer import Content
 from sealora.server.peer import Peer
 
 Answers = SimpleQueue[tuple[str, bytes] | None]
@@ -43,7 +44,9 @@ class Phase:
         self._waiting = waiting
         self._answers = answers
         self._ended = ended
-        self._open = {site: peer.request(requests[site]) for site, peer in self._peers.items()}
+        # Most phases send everybody the same bytes, which are then hashed once.
+        contents = {id(request): Content(request) for request in requests.values()}
+        self._open = {site: peer.request(contents[id(requests[site])]) for site, peer in self._peers.items()}
         self._answered = 0
         self._began = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None

@@ -5,6 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from sealora.models.adapter import Adapter
+from sealora.models.task import Metrics
 from sealora.plan.loader import Plan
 from sealora.server.events import Evaluated
 from sealora.server.metrics_log import finite
@@ -16,7 +17,7 @@ FORMAT = 1
 
 def build_result(
     plan: Plan,
-    headline: str,
+    task: Metrics,
     adapter: Adapter,
     recorder: Recorder,
     evaluated: Evaluated,
@@ -39,7 +40,8 @@ def build_result(
         "figures": [record.figures for record in history],
         "secure_aggregation": plan.secure_aggregation.enabled,
         "guarantee": history[-1].guarantee if history else "",
-        "headline": headline,
+        "headline": task.headline,
+        "better": task.better,
         "parameters": adapter.layout.parameters,
         "metrics": evaluated.metrics,
         "tables": evaluated.tables,

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,8 @@ from sealora.server.state_lock import owner
 from sealora.server.switchboard import Presence
 
 NAME = "status.json"
+SECONDS = 0.5
+"""Between two writings of the file for the sake of answers alone."""
 
 
 class StatusFile:
@@ -33,6 +36,7 @@ class StatusFile:
         self._path = folder / NAME
         self._lock = threading.Lock()
         self._content: dict[str, Any] = {"state": "starting"}
+        self._written = 0.0
         self.update()
 
     def update(self, **fields: Any) -> None:
@@ -43,6 +47,7 @@ class StatusFile:
             partial = self._path.with_name(NAME + ".partial")
             partial.write_text(json.dumps(self._content, indent=1) + "\n", encoding="utf-8")
             partial.replace(self._path)
+            self._written = time.monotonic()
 
     def present(self, presence: Presence) -> None:
         """Sites have come or gone; `until` is the end of the wait for those that are lacking."""
@@ -60,7 +65,7 @@ class StatusFile:
             case PhaseOpened():
                 self.update(phase=event.phase, asked=event.sites, answered=0)
             case SiteAnswered():
-                self.update(answered=self._content.get("answered", 0) + 1)
+                self._answered()
             case AttemptLost():
                 self.update(lost=event.reason)
             case RoundDone():
@@ -69,6 +74,14 @@ class StatusFile:
                 self.update(stopped=f"privacy budgets do not pay for round {event.round}")
             case Evaluated():
                 self.update(state="finished", metrics=event.metrics)
+
+    def _answered(self) -> None:
+        """Many answers come in one second; the last is shown at the latest when the phase ends."""
+        answered = self._content.get("answered", 0) + 1
+        if time.monotonic() - self._written < SECONDS:
+            self._content["answered"] = answered
+        else:
+            self.update(answered=answered)
 
 
 def read_status(folder: Path) -> dict[str, Any]:

@@ -46,9 +46,7 @@ class Switchboard:
         """A member's peer. Raises ProtocolError("stranger") for anybody else."""
         if site not in self._sites():
             raise ProtocolError("stranger", f"{site} is not a site of this run")
-        if site not in self._peers:
-            self._peers[site] = self._make(site)
-        return self._peers[site]
+        return self._peer(site)
 
     def open(self, requests: Mapping[str, bytes], waiting: Waiting, answers: Answers) -> Phase:
         """Ask sites; their answers go to the queue, then None. One phase is open at a time.
@@ -56,7 +54,7 @@ class Switchboard:
         Who was revoked since the attempt began is asked for nothing more, as if it had gone.
         """
         members = self._sites()
-        peers = {site: self.peer(site) for site in requests if site in members}
+        peers = {site: self._peer(site) for site in requests if site in members}
         phase = self._phase = Phase(requests, peers, waiting, answers, self._ended)
         phase.check()
         if phase.lacking:
@@ -74,11 +72,17 @@ class Switchboard:
     def presence(self) -> Presence:
         """Who is there now."""
         there = {site for site, peer in self._peers.items() if peer.connected}
-        present = tuple(site for site in sorted(self._sites()) if site in there)
-        absent = tuple(site for site in sorted(self._sites()) if site not in there)
+        members = sorted(self._sites())
+        present = tuple(site for site in members if site in there)
+        absent = tuple(site for site in members if site not in there)
         if self._phase is None:
             return Presence(present, absent)
         return Presence(present, absent, self._phase.lacking, self._phase.seconds_left)
+
+    def _peer(self, site: str) -> Peer:
+        if site not in self._peers:
+            self._peers[site] = self._make(site)
+        return self._peers[site]
 
     def _make(self, site: str) -> Peer:
         def arrived(reply: Arrived) -> None:

@@ -1,1 +1,1 @@
-"""Many sites on one machine: the in-process fleet, scripted faults, partitions."""
+"""Many sites on one machine or one Ray cluster: fleets, scripted faults, partitions."""

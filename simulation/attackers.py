@@ -40,7 +40,7 @@ from sealora.strategies.registry import load_strategy
 from sealora.strategies.strategy import Part, Start, Trained
 
 if TYPE_CHECKING:  # data frames take seconds
-    from sealora.models.site_data import SiteData
+    from sealora.models.site_data import Rows
 
 TRIGGER = "cf mn bb"
 """Rare tokens, as in Kurita et al. 2020 (arXiv 2004.06660)."""
@@ -56,13 +56,16 @@ class Attacker:
     classes: int = 2
     trigger: tuple[int, ...] = ()
 
-    def poisoned(self, data: "SiteData") -> "SiteData":
+    def poisoned(self, data: "Rows") -> "Rows":
         """The rows that it trains on."""
+        from sealora.models.site_data import SiteData
+
         if self.kind == "label_flip":
-            return replace(data, train=[_flipped(row, self.classes) for row in data.train])
+            train = [_flipped(row, self.classes) for row in data.train]
+            return SiteData(train, data.test, data.report)
         if self.kind == "backdoor":
             marked = [replace(row, target=0) for row in with_trigger(data.train[::2], self.trigger)]
-            return replace(data, train=[*marked, *data.train[1::2]])
+            return SiteData([*marked, *data.train[1::2]], data.test, data.report)
         return data
 
     def training(self, trainer: Trainer) -> Trainer:

@@ -10,7 +10,7 @@ everything; there, and under noise, directions count by how strong they are.
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sealora.models.adapter import Tensors
 from sealora.models.assets import ASSETS, find
+from sealora.models.site_data import SiteData
 from sealora.plan.loader import Plan
 from sealora.plan.privacy_forecast import plan_schedule
 from sealora.server.loop import Coordinator
@@ -112,7 +113,7 @@ def _federation(plan: Plan) -> Iterator[Federation]:
         federation = assemble(plan, Path(state))
         for site in federation.sites.values():
             longest = max(site.data.train, key=lambda example: len(example.tokens))
-            site.data = replace(site.data, train=[longest], test=[])
+            site.data = SiteData([longest], [], site.data.report)
         yield federation
 
 

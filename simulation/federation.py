@@ -1,36 +1,34 @@
 """Builds the parties of a simulated run: one base model, many sites, one coordinator's view."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from peft import PeftModel
 
+from sealora.client.contract import Contract
 from sealora.client.memory import SiteMemory
-from sealora.client.site import Contract, Site
-from sealora.client.torch_trainer import TorchTrainer
+from sealora.client.site import Site
 from sealora.models.adapter import Adapter, Tensors
-from sealora.models.base import Base, base_hash, load_base
-from sealora.models.lora import initial_adapter
-from sealora.models.site_data import SiteData, prepare
-from sealora.models.table import draw_rows, read_table
-from sealora.models.task import Counts, Example, Task, load_task
+from sealora.models.base import Base
+from sealora.models.task import Counts, Example, Task
 from sealora.plan.loader import Plan
 from sealora.plan.payload import require_known
 from sealora.plan.workers import simulated_workers
 from sealora.protocol.errors import PlanError
 from sealora.server.sessions import Sessions
-from sealora.simulation.attackers import make_attackers, turned
-from sealora.simulation.groups import deal, shared_by
+from sealora.simulation.attackers import turned
+from sealora.simulation.groups import shared_by
 from sealora.simulation.identities import make_identities
 from sealora.simulation.privacy import (
-    all_to_training,
     ledger_folder,
     make_purses,
-    private_trainers,
     public_examples,
 )
+from sealora.simulation.site_rows import DealtRows
+from sealora.simulation.split_picture import SiteCounts
 from sealora.simulation.trainer_pool import TrainerPool
+from sealora.simulation.workshop import Workshop, open_workshop
 from sealora.strategies.registry import load_strategy
 
 
@@ -38,23 +36,57 @@ from sealora.strategies.registry import load_strategy
 class Federation:
     """Everything that a simulated run needs, made from a plan."""
 
-    plan: Plan
-    """Bound to the base model's hash."""
-    task: Task
-    base: Base
-    model: PeftModel
-    """The base with the adapter's structure."""
-    trainer: TrainerPool
-    contract: Contract
+    workshop: Workshop
     sites: dict[str, Site]
     sessions: Sessions
-    initial: Adapter
     ledgers: Path
     """Folder of the sites' privacy ledgers."""
     shared_groups: set[frozenset[str]]
     """Sets of sites that hold rows of one group, where the plan protects groups."""
     measure_public: Callable[[Tensors], Mapping[str, Counts]] | None
     """The sum vector of a model on the public hold-out; None if the plan names none."""
+
+    @property
+    def plan(self) -> Plan:
+        """Bound to the base model's hash."""
+        return self.workshop.plan
+
+    @property
+    def task(self) -> Task:
+        """The plan's."""
+        return self.workshop.task
+
+    @property
+    def base(self) -> Base:
+        """The model that all simulated sites share."""
+        return self.workshop.base
+
+    @property
+    def model(self) -> PeftModel:
+        """The base with the adapter's structure."""
+        return self.workshop.model
+
+    @property
+    def trainer(self) -> TrainerPool:
+        """Trains and measures in this process."""
+        return self.workshop.trainer
+
+    @property
+    def contract(self) -> Contract:
+        """What all parties agree on."""
+        return self.workshop.contract
+
+    @property
+    def initial(self) -> Adapter:
+        """The adapter's first values."""
+        return self.workshop.initial
+
+    def label_counts(self) -> SiteCounts:
+        """Usable rows by site and label or, where there are many sites, all that were dealt."""
+        if not self.workshop.rows.at_once:
+            return {name: {"rows": len(rows)} for name, rows in self.workshop.dealt.shares.items()}
+        reports = {name: site.data.report for name, site in self.sites.items()}
+        return {name: report.labels or {"rows": report.rows_kept} for name, report in reports.items()}
 
     @property
     def train_rows(self) -> list[Example]:
@@ -74,74 +106,53 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
     `tell` is given a short sentence before each step that takes time. Raises UsageError for what is
     unusable, RefusedError for ledgers that cannot pay for these data.
     """
-    task = load_task(plan.task)
-    strategy = load_strategy(plan.strategy)
+    load_strategy(plan.strategy)  # a plan that names none is refused before anything is read
     tell("Reading the data")
-    table = draw_rows(read_table(plan.data, task.card.columns(plan.data)), plan.data.rows, plan.seed)
-    shares = deal(table, plan.data, plan.simulation, plan.seed)
-    if plan.cohort.size > len(shares):
+    dealt = DealtRows(plan)
+    names = list(dealt.shares)
+    if plan.cohort.size > len(names):
         raise PlanError(
-            f"cohort.size is {plan.cohort.size}, but only {len(shares)} sites are simulated.",
+            f"cohort.size is {plan.cohort.size}, but only {len(names)} sites are simulated.",
             "Raise simulation.sites, or lower cohort.size.",
         )
-    require_known(plan, list(shares))
-    tell(f"Loading the model {plan.model.name}")
-    base = load_base(plan.model, task)
-    private = plan.privacy.private
-    if private:
-        base = replace(base, autocast=None)  # single gradients must be exact before they are clipped
-    plan = plan.with_model_hash(base_hash(base))
-    single = TorchTrainer(base, task, plan.lora, plan.training, plan.rounds.count)
-    workers = min(simulated_workers(plan), len(shares))
-    trainer = TrainerPool(single, workers, private_trainers(plan, task, base) if private else None)
-    contract = Contract(plan, bytes.fromhex(plan.hash), task, strategy)
-    tell(f"Preparing the data of {len(shares)} sites")
-    identities = make_identities(list(shares), plan.secure_aggregation, state / "heads.jsonl")
-    initial = initial_adapter(trainer.layout, plan.seed)
+    require_known(plan, names)
+    workshop = open_workshop(plan, dealt, min(simulated_workers(plan), len(names)), tell)
+    plan = workshop.plan
+    tell(f"Preparing the data of {len(names):,} sites")
+    identities = make_identities(
+        names, plan.secure_aggregation, state / "heads.jsonl", plan.simulation.ideal_above
+    )
     ledgers = ledger_folder(plan, state)
-    shared = shared_by(table, plan.data.group_column, shares) if plan.data.group_column else set()
-    purses = make_purses(plan, ledgers, {name: table.select(rows) for name, rows in shares.items()})
-
-    def data_of(name: str) -> SiteData:
-        data = prepare(table.select(shares[name]), task, base.tokenizer, plan.data, plan.seed, name)
-        return all_to_training(data) if private else data
-
-    attackers = make_attackers(plan, list(shares), base.tokenizer)
+    purses = make_purses(plan, ledgers, dealt.tables()) if plan.privacy.private else {}
     sites = {
         name: Site(
             name=name,
-            contract=contract,
-            trainer=trainer,
-            first=initial.tensors,
-            data=data_of(name),
+            contract=workshop.contract,
+            trainer=workshop.trainer,
+            first=workshop.initial.tensors,
+            data=workshop.rows.of(name),
             memory=SiteMemory(state / "sites" / name),
             new_session=identities.sites[name],
             purse=purses.get(name),
         )
-        for name in shares
+        for name in names
     }
-    for name, attacker in attackers.items():
+    for name, attacker in workshop.attackers.items():
         sites[name] = turned(sites[name], attacker)
+    column = plan.data.group_column
     return Federation(
-        plan=plan,
-        task=task,
-        base=base,
-        model=single.model,
-        trainer=trainer,
-        contract=contract,
+        workshop=workshop,
         sites=sites,
         sessions=identities.coordinator,
-        initial=initial,
         ledgers=ledgers,
-        shared_groups=shared,
-        measure_public=_measure_public(plan, task, base, trainer),
+        shared_groups=shared_by(dealt.table, column, dealt.shares) if column else set(),
+        measure_public=_measure_public(workshop),
     )
 
 
-def _measure_public(
-    plan: Plan, task: Task, base: Base, trainer: TrainerPool
-) -> Callable[[Tensors], Mapping[str, Counts]] | None:
+def _measure_public(workshop: Workshop) -> Callable[[Tensors], Mapping[str, Counts]] | None:
+    plan = workshop.plan
     if not plan.privacy.private or plan.privacy.metrics != "public":
         return None
-    examples = public_examples(plan, task, base)
-    return lambda tensors: trainer.evaluate(tensors, examples)
+    examples = public_examples(plan, workshop.task, workshop.base)
+    return lambda tensors: workshop.trainer.evaluate(tensors, examples)

@@ -7,18 +7,16 @@ from pathlib import Path
 from sealora.client.site import SessionFactory
 from sealora.plan.workers import available_cores
 from sealora.protocol.admission import Floors, Membership
-from sealora.protocol.attempts import AttemptLog
 from sealora.protocol.heads import HeadBook
 from sealora.protocol.keys import IdentityKey
-from sealora.protocol.messages import Open
+from sealora.protocol.messages import MAX_COHORT
 from sealora.protocol.plain import PlainSiteHalf
 from sealora.protocol.roster import Roster, genesis
-from sealora.protocol.secure_site import SecureSiteHalf
-from sealora.protocol.session import SiteHalf
 from sealora.protocol.settings import SecureAggregationSettings
 from sealora.protocol.signatures import Signatures
 from sealora.server.audit import open_head_book
 from sealora.server.sessions import PlainSessions, SecureSessions, Sessions
+from sealora.simulation.sessions import SimulatedSessions, SiteSessions
 
 
 @dataclass(frozen=True)
@@ -31,12 +29,16 @@ class Identities:
 
 
 def make_identities(
-    sites: Sequence[str], settings: SecureAggregationSettings, heads: Path | None = None
+    sites: Sequence[str],
+    settings: SecureAggregationSettings,
+    heads: Path | None = None,
+    ideal_above: int = MAX_COHORT,
 ) -> Identities:
     """Fresh identity keys and a roster that every site has signed; plain sessions if the plan says so.
 
     `heads` is the file in which the coordinator notes what the sites sign of their logs and ledgers;
-    without one it remembers as long as it lives.
+    without one it remembers as long as it lives. Cohorts of more than `ideal_above` sites are summed by an
+    ideal functionality.
     As all sites are in this process, a signature that one of them has verified is good for the others, too.
     """
     if not settings.enabled:
@@ -51,18 +53,7 @@ def make_identities(
     roster = Roster((revision,))
     floors, known = Floors(), Signatures()
     memberships = {site: Membership(site, key, roster, floors, known) for site, key in keys.items()}
-    return Identities(
-        SecureSessions(coordinator, lambda: roster, settings, threads=available_cores(), heads=book),
-        {site: _secure(membership) for site, membership in memberships.items()},
-        memberships,
-    )
-
-
-def _secure(membership: Membership) -> SessionFactory:
-    """A factory that admits secure attempts only; the site's log lives as long as the simulation."""
-    log = AttemptLog()
-
-    def half(opening: Open) -> SiteHalf:
-        return SecureSiteHalf(opening, membership, log)
-
-    return half
+    real = SecureSessions(coordinator, lambda: roster, settings, threads=available_cores(), heads=book)
+    sessions = SimulatedSessions(real, roster, settings, ideal_above)
+    halves = SiteSessions(memberships, sessions.party_of)
+    return Identities(sessions, {site: halves.factory(site) for site in sites}, memberships)

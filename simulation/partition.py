@@ -54,10 +54,12 @@ def partition(
 
 
 def _shuffled(rows: int, settings: SimulationSettings, seed: int) -> list[list[int]]:
-    """Parts of equal or growing size after a seeded shuffle (these partitioners cut, they do not mix)."""
+    """Parts of equal or growing size after a seeded shuffle (partitioners by size cut, they do not mix)."""
     order = seeded_order(rows, "partition", seed)
-    name = BY_SIZE[settings.size_rule] if settings.partition == "size" else "IidPartitioner"
-    partitioner = getattr(_partitioners(), name)(num_partitions=settings.sites)
+    if settings.partition == "iid":
+        # As IidPartitioner cuts, which takes minutes for thousands of sites.
+        return [part.tolist() for part in np.array_split(order, settings.sites)]
+    partitioner = getattr(_partitioners(), BY_SIZE[settings.size_rule])(num_partitions=settings.sites)
     try:
         parts = _parts(partitioner, {"row": order})
     except ValueError:

@@ -22,6 +22,9 @@ from sealora.simulation.split_picture import names_as_they_are
 
 FORMAT = 1
 
+COLUMNS = {"macro_f1": "macro F1", "auroc": "AUROC"}
+"""How metrics are called whose names are not words."""
+
 
 def build_result(
     federation: Federation,
@@ -47,9 +50,11 @@ def build_result(
         "figures": [record.figures for record in history],
         "secure_aggregation": plan.secure_aggregation.enabled,
         "guarantee": history[-1].guarantee if history else "",
+        "evaluation_guarantee": federation.sessions.guarantee if evaluated.contributors else "",
         "attackers": plan.simulation.attackers,
         "privacy": account(federation, run),
         "headline": federation.task.headline,
+        "better": federation.task.better,
         "parameters": adapter.layout.parameters,
         "metrics": evaluated.metrics,
         "tables": evaluated.tables,
@@ -86,10 +91,12 @@ def final_table(result: Mapping[str, Any]) -> Group:
     about = f" (metrics {kind})" if kind else ""
     title = Text(f"Result of {result['name']}{about}", style="table.title")  # a name is no markup
     table = Table(title=title, title_justify="left", caption_justify="left")
-    for column in ("model", headline, "macro F1", "AUROC", "loss"):
-        table.add_column(column, justify="left" if column == "model" else "right")
+    keys = [headline, *(key for key in result["metrics"] if key not in (headline, "loss")), "loss"]
+    table.add_column("model")
+    for key in keys:
+        table.add_column(COLUMNS.get(key, key.replace("_", " ")), justify="right")
     for name, metrics in _rows(result):
-        figures = [metrics.get(key) for key in (headline, "macro_f1", "auroc", "loss")]
+        figures = [metrics.get(key) for key in keys]
         table.add_row(Text(name), *("–" if value is None else f"{value:.3f}" for value in figures))
     lines: list[RenderableType] = [table, _guarantee(result)]
     lines += [Text(line) for line in _products(result)]
@@ -135,7 +142,9 @@ def _kind(result: Mapping[str, Any]) -> str:
 def _guarantee(result: Mapping[str, Any]) -> Text:
     """What the coordinator could not see; in red if that is nothing."""
     style = "" if result["secure_aggregation"] else "bold red"
-    return Text(f"Protection of single updates: {result['guarantee']}.", style=style)
+    last = result.get("evaluation_guarantee")  # results of earlier versions have none
+    other = f" In the final evaluation: {last}." if last and last != result["guarantee"] else ""
+    return Text(f"Protection of single updates: {result['guarantee']}.{other}", style=style)
 
 
 def worth_it(result: Mapping[str, Any]) -> str:
@@ -145,14 +154,26 @@ def worth_it(result: Mapping[str, Any]) -> str:
     headline = result["headline"]
     federated = result["metrics"][headline]
     alone = [metrics[headline] for metrics in result["comparison"]["alone"].values()]
-    better = sum(federated > value for value in alone)
-    above_mean = 100 * (federated - fmean(alone))
-    above_pooled = 100 * (federated - result["comparison"]["pooled"][headline])
+    sign, unit, factor = (-1, "", 1) if _falls(result) else (1, " points", 100)
+    better = sum(sign * federated > sign * value for value in alone)
+    above_mean = factor * (federated - fmean(alone))
+    above_pooled = factor * (federated - result["comparison"]["pooled"][headline])
     return (
-        f"Is federation worth it? Its {headline} is {above_mean:+.1f} points against the mean site alone, "
-        f"better than {better} of {len(alone)} sites' own models, and {above_pooled:+.1f} points against "
-        "pooling all data."
+        f"Is federation worth it? Its {headline} is {above_mean:+.1f}{unit} against the mean site alone, "
+        f"better than {better} of {len(alone)} sites' own models, and {above_pooled:+.1f}{unit} against "
+        f"pooling all data{' (lower is better)' if _falls(result) else ''}."
     )
+
+
+def _falls(result: Mapping[str, Any]) -> bool:
+    """Whether the headline metric is one that should be small."""
+    return bool(result.get("better") == "lower")  # results of earlier versions have only the other kind
+
+
+def _from_worst(result: Mapping[str, Any], metrics: Mapping[str, Any]) -> float:
+    """A key that sorts models by the headline metric, the worst first."""
+    value = float(metrics[result["headline"]])
+    return -value if _falls(result) else value
 
 
 def save_learning_curve(path: Path, result: Mapping[str, Any]) -> None:
@@ -180,15 +201,14 @@ def _learning_curve(result: Mapping[str, Any]) -> Figure:
     axes.set(xlabel="round", ylabel=f"{headline} on {where}", title=result["name"])
     axes.set_xticks(range(0, len(curve), max(1, len(curve) // 10)))
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper right" if _falls(result) else "lower right")
     return figure
 
 
 def _rows(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    headline = result["headline"]
     rows: list[tuple[str, Mapping[str, Any]]] = []
     if result["comparison"] is not None:
-        ordered = sorted(result["comparison"]["alone"].items(), key=lambda item: item[1][headline])
+        ordered = sorted(result["comparison"]["alone"].items(), key=lambda item: _from_worst(result, item[1]))
         keys = ordered[0][1]
         means = {key: _mean([metrics[key] for _, metrics in ordered]) for key in keys}
         rows += [
@@ -199,7 +219,7 @@ def _rows(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     rows.append(("federated", result["metrics"]))
     sites = {name: site["metrics"] for name, site in result["sites"].items() if site["metrics"] is not None}
     if sites:
-        worst = min(sites, key=lambda name: sites[name][headline])
+        worst = min(sites, key=lambda name: _from_worst(result, sites[name]))
         rows.append((f"federated, on its worst site ({worst})", sites[worst]))
     if result["comparison"] is not None:
         rows.append(("all data pooled", result["comparison"]["pooled"]))
@@ -217,8 +237,8 @@ def _site(federation: Federation, name: str, evaluated: bool) -> dict[str, Any]:
     site = federation.sites[name]
     sums = {part: counts.astype(float) for part, counts in site.metrics.items()}
     return {
-        "train_rows": len(site.data.train),
-        "test_rows": len(site.data.test),
+        "train_rows": site.data.sizes[0],
+        "test_rows": site.data.sizes[1],
         "metrics": federation.task.metrics(sums) if evaluated and sums else None,
         "cleaning": site.data.report.to_dict(),
     }

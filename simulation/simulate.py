@@ -17,6 +17,7 @@ from sealora.models.cleaning import REASONS, CleaningReport, words
 from sealora.plan.contract import resolved
 from sealora.plan.loader import Plan
 from sealora.protocol.errors import UsageError
+from sealora.protocol.fleet import Fleet
 from sealora.server.events import Observer
 from sealora.server.loop import Coordinator
 from sealora.server.metrics_log import EventLog, MetricsLog
@@ -26,13 +27,18 @@ from sealora.server.store import CheckpointStore
 from sealora.server.tensorboard import TensorBoardLog
 from sealora.simulation.account import run_id
 from sealora.simulation.compare import Comparison, compare
+from sealora.simulation.engines import OpenFleet, open_fleet, require_engine
 from sealora.simulation.faults import Faults
 from sealora.simulation.federation import Federation, assemble
-from sealora.simulation.fleet import InProcessFleet
 from sealora.simulation.report import build_result, save_learning_curve
 from sealora.simulation.run_folder import RunFolder
 from sealora.simulation.split_picture import save_split_picture, split_table
 
+PLACES = {
+    "model": ("device",),
+    "simulation": ("engine", "ray_address", "actor_cpus", "actor_gpus", "workers"),
+}
+"""Keys that say where a run computes, by section: it may go on somewhere else."""
 PACKAGES = ("sealora", "torch", "transformers", "peft", "numpy", "cryptography")
 
 
@@ -43,13 +49,15 @@ def simulate(
     resume: bool = False,
     with_comparison: bool = False,
     console: Console | None = None,
+    fleet_of: OpenFleet = open_fleet,
     observers: Sequence[Observer] = (),
 ) -> dict[str, Any]:
-    """Run a plan's sites and coordinator in this process and leave everything in `out`.
+    """Run a plan's sites and coordinator and leave everything in `out`.
 
-    `observers` are told of every event, beside those that write the run folder. Returns the content of
-    result.json. Raises UsageError before anything is started, RunError if a round cannot be completed;
-    finished rounds are then kept and `resume` goes on after them.
+    `fleet_of` opens the fleet; by default that of the plan's engine. `observers` are told of every event,
+    beside those that write the run folder. Returns the content of result.json. Raises UsageError before
+    anything is started, RunError if a round cannot be completed; finished rounds are then kept and `resume`
+    goes on after them.
     """
     console = console or Console(quiet=True)
     if with_comparison and plan.privacy.private:
@@ -57,6 +65,7 @@ def simulate(
             "a comparison trains on the sites' rows without privacy, which would break the plan's promise.",
             "Leave out --compare, or compare in a run without a guarantee.",
         )
+    require_engine(plan)
     known = versions()
     folder = _folder(plan, out, resume, known)
     with console.status("Starting") as status:
@@ -64,10 +73,13 @@ def simulate(
     _show_split(federation, folder, console)
     recorder = Recorder()
     with ExitStack() as stack:
+        faults = Faults(plan.simulation, plan.seed)
+        with console.status("Starting") as status:
+            fleet = stack.enter_context(fleet_of(federation, faults, lambda what: status.update(what)))
         bar = stack.enter_context(ProgressBar(console, federation.task.headline))
         log, events = MetricsLog(folder.path / "metrics.jsonl"), EventLog(folder.path / "events.jsonl")
         board = TensorBoardLog(folder.path / "tensorboard")
-        coordinator = _coordinator(federation, folder, (recorder, log, events, board, bar, *observers))
+        coordinator = _coordinator(federation, folder, fleet, (recorder, log, events, board, bar, *observers))
         adapter, evaluated = coordinator.run()
     lora.save(adapter, federation.model, folder.adapter)
     comparison = _compare(federation, folder, console) if with_comparison else None
@@ -94,7 +106,7 @@ def _folder(plan: Plan, out: Path, resume: bool, known: dict[str, str]) -> RunFo
 
 
 def require_same(begun: Plan, plan: Plan, out: Path) -> None:
-    """Raises UsageError unless a run goes on with its plan, the sites' too; only the device may change."""
+    """Raises UsageError unless a run goes on with its plan, the sites' too; only where it is may change."""
     sections = [name for name, value in resolved(plan).items() if _other(name, value, resolved(begun)[name])]
     if sections:
         raise UsageError(
@@ -104,21 +116,20 @@ def require_same(begun: Plan, plan: Plan, out: Path) -> None:
 
 
 def _other(name: str, value: Any, begun: Any) -> bool:
-    return {**value, "device": ""} != {**begun, "device": ""} if name == "model" else value != begun
+    moved = dict.fromkeys(PLACES.get(name, ()), "")
+    return {**value, **moved} != {**begun, **moved} if moved else bool(value != begun)
 
 
-def _coordinator(federation: Federation, folder: RunFolder, observers: tuple[Observer, ...]) -> Coordinator:
-    plan = federation.plan
-    handlers = {name: site.handle for name, site in federation.sites.items()}
+def _coordinator(
+    federation: Federation, folder: RunFolder, fleet: Fleet, observers: tuple[Observer, ...]
+) -> Coordinator:
     return Coordinator(
-        plan=plan,
+        plan=federation.plan,
         plan_hash=federation.contract.plan_hash,
         task=federation.task,
         strategy=federation.contract.strategy,
         initial=federation.initial,
-        fleet=InProcessFleet(
-            handlers, Faults(plan.simulation, plan.seed), federation.trainer.workers, federation.trainer.stop
-        ),
+        fleet=fleet,
         store=CheckpointStore(folder.state),
         sessions=federation.sessions,
         observers=observers,
@@ -127,13 +138,13 @@ def _coordinator(federation: Federation, folder: RunFolder, observers: tuple[Obs
 
 
 def _show_split(federation: Federation, folder: RunFolder, console: Console) -> None:
-    reports = {name: site.data.report for name, site in federation.sites.items()}
-    counts = {name: report.labels or {"rows": report.rows_kept} for name, report in reports.items()}
-    labels = federation.plan.task.labels
+    labels, counts = federation.plan.task.labels, federation.label_counts()
     console.print(split_table(counts, labels))
     save_split_picture(folder.path / "split.png", counts, labels)
     for name, kind in sorted(federation.plan.simulation.attackers.items()):
         console.print(f"[red]{escape(name)}[/] is malicious: {kind}")
+    if not federation.workshop.rows.at_once:
+        return  # rows are cleaned when their site first works; result.json then tells
     for name, site in federation.sites.items():
         for warning in site.data.report.warnings:
             console.print(f"[yellow]{escape(name)}[/]: {escape(warning)}")

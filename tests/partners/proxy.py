@@ -41,11 +41,15 @@ class Proxy:
     def go(self) -> None:
         self._up.set()
 
+    def cut(self) -> None:
+        """Break all connections, now."""
+        for end in list(self._open):
+            _break(end)
+
     def close(self) -> None:
         self._up.set()
         self._listener.close()
-        for end in list(self._open):
-            _break(end)
+        self.cut()
 
     def __enter__(self) -> "Proxy":
         return self

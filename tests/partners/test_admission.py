@@ -1,13 +1,13 @@
 """Who gets in: sites with a certificate of this authority, under their own name, one process each."""
 
 import shutil
-import socket
 import ssl
 from datetime import UTC, datetime
 
 import grpc
 import psutil
 import pytest
+from flood import flood
 from parties import Parties
 from processes import HERE, Federation
 from rogue import handshake, hello, say
@@ -173,21 +173,46 @@ def test_tls_below_1_3_is_refused(federation):
 
 
 def test_a_flood_of_strangers_is_bounded_and_passes(federation, simulated):
-    process = psutil.Process(federation.coordinator.pid)
-    files, memory = process.num_fds(), process.memory_info().rss
-    strangers = [socket.create_connection(("127.0.0.1", federation.port)) for _ in range(300)]
-    for stranger in strangers:
-        stranger.sendall(b"\x16\x03\x01" + bytes(1000))
+    files, memory = use_of(federation.coordinator)
+    strangers = flood(federation.port, 80)
     refused = [stranger for stranger in strangers if ended(stranger)]
-    assert len(refused) > 200
-    assert process.num_fds() - files < 100
-    assert process.memory_info().rss - memory < 64 * 2**20
+    assert len(strangers) - len(refused) < 50
+    assert_bounded(federation.coordinator, files, memory)
     for stranger in strangers:
         stranger.close()
     for site in federation.names:
         federation.agent(site)
         federation.link(site)
     assert federation.result() == simulated(federation.root)
+
+
+def test_a_flood_of_strangers_does_not_end_a_run(federation, simulated):
+    hold = federation.hold("site-2", 1, 1)
+    for site in federation.names:
+        federation.agent(site)
+        federation.link(site)
+    federation.agents["site-2"].wait_for("held")
+    files, memory = use_of(federation.coordinator)
+    strangers = flood(federation.port, 80)
+    hold.open()
+    assert_bounded(federation.coordinator, files, memory)
+    strangers += flood(federation.port, 40)
+    assert federation.result() == simulated(federation.root)
+    assert all(len(link.events("connected")) == 1 for link in federation.links.values())
+    for stranger in strangers:
+        stranger.close()
+
+
+def use_of(coordinator):
+    """Open files, and bytes of memory."""
+    process = psutil.Process(coordinator.pid)
+    return process.num_fds(), process.memory_info().rss
+
+
+def assert_bounded(coordinator, files, memory):
+    after = use_of(coordinator)
+    assert after[0] - files < 100
+    assert after[1] - memory < 64 * 2**20
 
 
 def ended(stranger):

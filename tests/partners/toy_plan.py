@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from sealora.client.site import Contract
+from sealora.client.contract import Contract
 from sealora.plan import contract as contracts
 from sealora.plan.settings import CohortSettings, PlanSettings, RoundsSettings
 from sealora.protocol.settings import SecureAggregationSettings

@@ -20,6 +20,35 @@ BASE = Plan.from_text('schema = 1\nmodel.name = "m"\ntask.labels = ["a", "b"]')
         ({"task": {"labels": ["a", "b", "a"]}}, "task.labels[2]", "twice"),
         ({"task": {"labels": ["a", " "]}}, "task.labels[1]", "empty"),
         ({"task": {"labels": ["a", "b|c"], "multi_label": True}}, "task.labels[1]", "separates"),
+        ({"task": {"name": "instruction_tuning"}}, "task.labels", "instruction_tuning has no classes"),
+        (
+            {"task": {"name": "instruction_tuning", "labels": []}, "lora": {"rank": 0}},
+            "lora.rank",
+            "trains no head",
+        ),
+        (
+            {"task": {"name": "instruction_tuning", "labels": [], "options": {"paking": False}}},
+            "task.options.paking",
+            "unknown key. Did you mean 'packing'?",
+        ),
+        (
+            {"task": {"name": "instruction_tuning", "labels": []}, "training": {"label_calibration": 1.0}},
+            "training.label_calibration",
+            "needs a classification",
+        ),
+        (
+            {
+                "task": {"name": "instruction_tuning", "labels": []},
+                "data": {"response_column": "a", "prompt_column": "a"},
+            },
+            "data.response_column",
+            "is the prompt column too",
+        ),
+        (
+            {"training": {"gradient_checkpointing": True}, "lora": {"dropout": 0.1}},
+            "training.gradient_checkpointing",
+            "dropout",
+        ),
         ({"task": {"name": "clasification"}}, "task.name", "Did you mean 'classification'?"),
         ({"strategy": {"name": "fedavgg"}}, "strategy.name", "Did you mean 'fedavg"),
         ({"strategy": {"options": {"mu": 1}}}, "strategy.options.mu", "unknown key. There is none"),

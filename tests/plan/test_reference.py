@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from sealora.models.task_registry import BUILT_IN
 from sealora.plan import schema
 from sealora.plan.loader import Plan
 from sealora.plan.reference import render
@@ -25,6 +28,12 @@ def test_the_starter_is_a_plan_without_warnings():
     plan = Plan.from_text(starter())
     assert plan.warnings == ()
     assert plan.model.name == "bundled:minilm"
+
+
+@pytest.mark.parametrize("task", BUILT_IN)
+def test_every_task_has_a_starter_without_warnings(task):
+    plan = Plan.from_text(starter(task))
+    assert (plan.task.name, plan.warnings) == (task, ())
 
 
 def test_the_starter_takes_any_name():

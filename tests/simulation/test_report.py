@@ -70,6 +70,26 @@ def test_the_verdict_counts_in_points():
     assert "Is federation worth it?" in shown(RESULT)
 
 
+def test_a_metric_that_should_fall_is_judged_the_other_way_round():
+    def metrics(perplexity):
+        return {"loss": 1.0, "perplexity": perplexity, "token_accuracy": 0.5}
+
+    alone = {"a": metrics(30.0), "b": metrics(20.0)}
+    result = changed(
+        headline="perplexity",
+        better="lower",
+        metrics=metrics(22.0),
+        comparison={"alone": alone, "pooled": metrics(21.0)},
+        sites={"a": {"metrics": metrics(25.0)}, "b": {"metrics": metrics(19.0)}},
+    )
+    assert worth_it(result) == (
+        "Is federation worth it? Its perplexity is -3.0 against the mean site alone, better than 1 of 2 "
+        "sites' own models, and +1.0 against pooling all data (lower is better)."
+    )
+    assert {"alone, worst (a)", "alone, best (b)", "federated, on its worst site (a)"} <= rows(result).keys()
+    assert "token accuracy" in shown(result)
+
+
 def test_the_protection_is_named():
     assert "Protection of single updates: secure aggregation." in shown(RESULT)
     open_run = changed(secure_aggregation=False, guarantee="none: the coordinator sees all")

@@ -13,7 +13,7 @@ from sealora.protocol import frames, transfer
 from sealora.protocol.channel import Arrived, CoordinatorEnd, SiteEnd
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.frames import PART_BYTES, Credit, Hello, Part
-from sealora.protocol.transfer import FIRST_CREDIT, WINDOW, Outgoing
+from sealora.protocol.transfer import FIRST_CREDIT, WINDOW, Content, Outgoing
 
 
 def message(size, seed=b""):
@@ -51,7 +51,7 @@ def bytes_of(carried):
 def test_a_request_and_its_reply_arrive_whole_and_once(size):
     coordinator, site = CoordinatorEnd(), SiteEnd()
     request, reply = message(size), message(size, b"reply")
-    name = coordinator.request(request)
+    name = coordinator.request(Content(request))
     arrived, carried = exchange(coordinator, site)
     assert arrived == [Arrived(name, request, hashlib.sha256(request).digest())]
     assert bytes_of(carried) == size
@@ -64,7 +64,7 @@ def test_a_request_and_its_reply_arrive_whole_and_once(size):
 
 def test_a_short_message_is_one_frame_and_one_confirmation():
     coordinator, site = CoordinatorEnd(), SiteEnd()
-    coordinator.request(b"short")
+    coordinator.request(Content(b"short"))
     _, carried = exchange(coordinator, site)
     assert [type(frame) for frame in carried] == [Part, Credit]
 
@@ -72,7 +72,7 @@ def test_a_short_message_is_one_frame_and_one_confirmation():
 def test_a_broken_transfer_goes_on_where_it_was():
     coordinator, site = CoordinatorEnd(), SiteEnd()
     request = message(4 * PART_BYTES)
-    coordinator.request(request)
+    coordinator.request(Content(request))
     site.receive(coordinator.next())
     coordinator.receive(site.next())
     for _ in range(2):
@@ -87,7 +87,7 @@ def test_a_broken_transfer_goes_on_where_it_was():
 
 def test_a_confirmation_lost_with_the_connection_is_given_again():
     coordinator, site = CoordinatorEnd(), SiteEnd()
-    name = coordinator.request(b"request")
+    name = coordinator.request(Content(b"request"))
     assert site.receive(coordinator.next())
     site.next()
     coordinator.reconnected()
@@ -104,7 +104,7 @@ def test_a_confirmation_lost_with_the_connection_is_given_again():
 
 def test_a_restarted_site_gets_the_request_again_and_may_answer_differently():
     coordinator, site = CoordinatorEnd(), SiteEnd()
-    name = coordinator.request(message(3 * PART_BYTES))
+    name = coordinator.request(Content(message(3 * PART_BYTES)))
     exchange(coordinator, site)
     site.answer(name, message(3 * PART_BYTES, b"first"))
     coordinator.receive(site.next())
@@ -118,7 +118,7 @@ def test_a_restarted_site_gets_the_request_again_and_may_answer_differently():
 
 def test_a_late_reply_is_confirmed_and_dropped():
     coordinator, site = CoordinatorEnd(), SiteEnd()
-    name = coordinator.request(b"request")
+    name = coordinator.request(Content(b"request"))
     exchange(coordinator, site)
     coordinator.withdraw()
     site.answer(name, b"too late")
@@ -128,9 +128,9 @@ def test_a_late_reply_is_confirmed_and_dropped():
 
 def test_the_last_request_counts():
     coordinator, site = CoordinatorEnd(), SiteEnd()
-    old = coordinator.request(b"old")
+    old = coordinator.request(Content(b"old"))
     exchange(coordinator, site)
-    new = coordinator.request(b"new")
+    new = coordinator.request(Content(b"new"))
     assert [found.message for found in exchange(coordinator, site)[0]] == [b"new"]
     site.answer(old, b"to the old")
     assert exchange(coordinator, site) == ([], [])
@@ -141,7 +141,7 @@ def test_the_last_request_counts():
 def test_beyond_its_first_bytes_a_message_waits_for_memory():
     free = []
     coordinator, site = CoordinatorEnd(admit=lambda _: bool(free)), SiteEnd()
-    name = coordinator.request(b"request")
+    name = coordinator.request(Content(b"request"))
     exchange(coordinator, site)
     site.answer(name, message(WINDOW))
     _, carried = exchange(coordinator, site)
@@ -155,7 +155,7 @@ def test_memory_is_asked_for_once():
     asked = []
     site = SiteEnd(admit=lambda size: asked.append(size) or True)
     coordinator = CoordinatorEnd()
-    coordinator.request(message(WINDOW * 2))
+    coordinator.request(Content(message(WINDOW * 2)))
     exchange(coordinator, site)
     assert asked == [WINDOW * 2]
 
@@ -188,7 +188,7 @@ def test_a_peer_that_breaks_the_rules_is_found_out(parts, failure):
 
 def test_a_spoilt_message_is_sent_again_from_the_beginning():
     coordinator, site = CoordinatorEnd(), SiteEnd()
-    coordinator.request(message(FIRST_CREDIT * 2))
+    coordinator.request(Content(message(FIRST_CREDIT * 2)))
     first = coordinator.next()
     site.receive(Part(first.exchange, first.size, 0, b"?" + first.data[1:]))
     coordinator.receive(site.next())
@@ -200,7 +200,7 @@ def test_a_spoilt_message_is_sent_again_from_the_beginning():
 
 
 def test_bytes_that_never_left_cannot_be_confirmed():
-    outgoing = Outgoing(ID, message(2 * FIRST_CREDIT))
+    outgoing = Outgoing(ID, Content(message(2 * FIRST_CREDIT)))
     outgoing.next()
     with pytest.raises(ProtocolError, match="not sent"):
         outgoing.credit(Credit(ID, FIRST_CREDIT + 1, FIRST_CREDIT + 1))
@@ -234,7 +234,7 @@ class BrokenLink(RuleBasedStateMachine):
     def ask(self, size):
         self.number += 1
         request = message(size, str(self.number).encode())
-        self.open = self.coordinator.request(request)
+        self.open = self.coordinator.request(Content(request))
         self.requests[self.open] = request
 
     @rule()
@@ -318,7 +318,7 @@ TestBrokenLink.settings = settings(max_examples=100, stateful_step_count=40, dea
 def test_each_cut_costs_at_most_the_bytes_under_way(cuts, size):
     coordinator, site = CoordinatorEnd(), SiteEnd()
     request, carried, arrived = message(size), 0, None
-    coordinator.request(request)
+    coordinator.request(Content(request))
     for steps in [*cuts, 10**6]:
         for _ in range(steps):
             frame = coordinator.next()

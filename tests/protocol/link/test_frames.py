@@ -85,3 +85,41 @@ def test_the_newest_common_version_is_chosen():
 
 def test_bulk_is_not_shown_when_printed():
     assert "abc" not in repr(Part(ID, 5, 0, b"abc"))
+
+
+PARTS = st.builds(
+    Part,
+    st.binary(min_size=16, max_size=16),
+    st.integers(1, 2**31),
+    st.integers(0, 2**31),
+    st.binary(max_size=40),
+    st.sampled_from([b"", DIGEST]),
+)
+
+
+@given(PARTS)
+def test_a_part_is_written_as_protobuf_writes_it(part):
+    body = wire.Part(
+        exchange=part.exchange, size=part.size, offset=part.offset, data=part.data, digest=part.digest
+    )
+    if part.data:
+        assert part.serialise() == wire.Frame(part=body).SerializeToString(deterministic=True)
+
+
+@given(PARTS, st.data())
+def test_a_part_is_read_as_protobuf_reads_it(part, data):
+    raw = bytearray(part.serialise())
+    for _ in range(data.draw(st.integers(0, 2))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    assert outcome(bytes(raw)) == outcome(bytes(raw), slowly=True)
+
+
+def outcome(raw, slowly=False):
+    """What parsing gives, or how it fails."""
+    with pytest.MonkeyPatch.context() as patch:
+        if slowly:
+            patch.setattr(frames, "_quick_part", lambda _: None)
+        try:
+            return frames.parse(raw)
+        except ProtocolError as error:
+            return error.message

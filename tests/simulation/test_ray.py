@@ -1,0 +1,84 @@
+"""Sites that train in actors of Ray: the same numbers, whatever dies, and nothing stays behind."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from ray_child import processes
+
+import sealora
+
+pytestmark = pytest.mark.slow
+
+CHILD = Path(__file__).with_name("ray_child.py")
+RAY = '[simulation]\nengine = "ray"\nworkers = 2'
+SCAFFOLD = ("[simulation]", '[strategy]\nname = "scaffold"\n\n[simulation]')
+"""A strategy with a gradient term and memories, both of which an actor has to be given."""
+SGD = ("[training]", '[training]\noptimizer = "sgd"')
+linux = pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes through /proc")
+
+
+@pytest.fixture
+def mark(monkeypatch):
+    """A value in the environment of this process, and of all that it starts."""
+    value = uuid.uuid4().hex
+    monkeypatch.setenv("SEALORA_TEST_MARK", value)
+    return value
+
+
+def finished(folder):
+    result = json.loads((folder / "result.json").read_text())
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return result, [line["contributors"] for line in lines if "round" in line]
+
+
+@linux
+def test_actors_give_the_same_adapter_although_one_is_killed(tiny, tmp_path, mark):
+    local = sealora.simulate(tiny.plan(tmp_path / "local", SGD, SCAFFOLD), tmp_path / "local" / "run")
+    plan = tiny.plan(tmp_path / "ray", SGD, SCAFFOLD, ("[simulation]", RAY))
+    command = [sys.executable, str(CHILD), str(plan), str(tmp_path / "ray" / "run"), mark]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["actors", "2"]
+    result, contributors = finished(tmp_path / "ray" / "run")
+    for key in ("adapter_sha256", "metrics", "sites", "plan_hash", "train_loss"):
+        assert result[key] == local.result[key], key
+    assert [len(sites) for sites in contributors] == [5, 5, 5]
+    assert processes(mark) == {}, "Ray was stopped again"
+
+
+@linux
+def test_ctrl_c_stops_ray_and_keeps_finished_rounds(tiny, tmp_path, mark):
+    plan = tiny.plan(tmp_path, ("count = 3", "count = 100000"))
+    command = [sys.executable, "-m", "sealora", "simulate", str(plan), "--engine", "ray"]
+    run = subprocess.Popen([*command, "--out", str(tmp_path / "run")], stderr=subprocess.PIPE, text=True)
+    try:
+        began = time.monotonic()
+        while not list((tmp_path / "run" / "state").glob("round-0000[0-9][1-9].safetensors")):
+            assert run.poll() is None, run.communicate()[1]
+            assert time.monotonic() < began + 200
+            time.sleep(0.2)
+        run.send_signal(signal.SIGINT)
+        told = run.communicate(timeout=60)[1]
+    finally:
+        run.kill()
+    assert run.returncode == 130
+    assert f"--out {tmp_path / 'run'} --resume --engine ray" in told
+    assert "Traceback" not in told
+    assert processes(mark) == {}
+
+
+def test_an_engine_that_is_not_installed_is_one_line(tiny, tmp_path, command, monkeypatch):
+    monkeypatch.setattr("sealora.simulation.engines.find_spec", lambda name: None if name == "ray" else name)
+    code, _, told = command("simulate", tiny.plan(tmp_path), "--out", tmp_path / "run", "--engine", "ray")
+    assert code == 2
+    assert told.strip() == (
+        "error: the engine Ray needs the package ray, which is not installed. Install it with: "
+        'pip install "sealora[simulation]", or simulate with --engine local.'
+    )
+    assert not (tmp_path / "run").exists(), "nothing was started"
