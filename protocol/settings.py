@@ -44,7 +44,7 @@ class CodecSettings(Settings):
     """Ranges of single kinds of tensors in place of `range`, such as `{ A = 0.01, B = 0.1, head = 0.2 }`."""
     rotation: bool = False
     """Whether updates are turned by a public random rotation before they are rounded, so that no coordinate
-    is much larger than the others. Worth it where few are; where all are alike, as after a few steps of AdamW,
-    it makes the largest several times larger."""
+    is much larger than the others. Worth it where few are; where all are alike, as after a few steps of
+    AdamW, it makes the largest several times larger."""
     clip: Annotated[float, Field(gt=0, le=1e6)] = 100.0
     """Largest L2 norm of a site's update over all tensors together; larger updates are scaled down."""
