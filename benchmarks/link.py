@@ -24,13 +24,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import psutil
 from link_federation import Parties, adapter_of, contract_of, plan_of
 from link_memory import Watch
 from link_peer import HEAD_BYTES
@@ -111,6 +112,18 @@ class Bench:
         self.processes[f"{role} {name}"] = subprocess.Popen(
             list(map(str, command)), stdin=subprocess.PIPE, stderr=self.log
         )
+
+    def cpu(self) -> float:
+        """Seconds that all processes have computed so far, this one included."""
+        pids = [None, *(process.pid for process in self.processes.values())]
+        times = [psutil.Process(pid).cpu_times() for pid in pids]
+        return sum(one.user + one.system for one in times)
+
+    def timed(self, work: Callable[[], object]) -> tuple[float, float]:
+        """Seconds by the clock, and of all processes' computing."""
+        before = self.cpu()
+        taken = seconds_of(work)
+        return taken, self.cpu() - before
 
     def start_raw(self) -> None:
         for name in self.parties.names:
@@ -207,7 +220,10 @@ def bulk(sizes: Sizes) -> dict[str, float]:
     rows, figures, copies = [], {}, {}
     for direction, down, up in (("down", sizes.bulk, 1), ("up", SMALL_BYTES, sizes.bulk)):
         copies |= {f"{who}, {direction}": held / sizes.bulk for who, held in held_by(down, up).items()}
-        found = transfers(down, up, sizes.pairs)
+        pairs = transfers(down, up, sizes.pairs)
+        found = {who: [taken for taken, _ in times] for who, times in pairs.items()}
+        cpu = {who: [computed for _, computed in times] for who, times in pairs.items()}
+        figures[f"bulk_{direction}_cpu_over_raw"] = Spread.of(ratios(cpu["ours"], cpu["raw"])).median
         over = Spread.of(ratios(found["ours"], found["raw"]))
         speed = {who: [sizes.bulk / 1e6 / one for one in times] for who, times in found.items()}
         rows.append((direction, *(Spread.of(speed[who]).text(0) for who in ("ours", "raw")), over.text(2)))
@@ -223,18 +239,18 @@ def bulk(sizes: Sizes) -> dict[str, float]:
     return {**figures, "bulk_copies": max(copies.values())}
 
 
-def transfers(down: int, up: int, pairs: int) -> dict[str, list[float]]:
-    """Seconds of an exchange, over both in turns."""
+def transfers(down: int, up: int, pairs: int) -> dict[str, list[tuple[float, float]]]:
+    """Seconds of an exchange by the clock, and of all processes' computing, over both in turns."""
     message = request(down, up)
     with Bench(1) as bench:
         fleet, (name,) = bench.fleet(), bench.parties.names
         bench.start_raw()
 
-        def ours(_: int) -> float:
-            return seconds_of(lambda: ask(fleet, name, message, up))
+        def ours(_: int) -> tuple[float, float]:
+            return bench.timed(lambda: ask(fleet, name, message, up))
 
-        def raw(_: int) -> float:
-            return seconds_of(lambda: bench.call(bench.server.ask(name, message, up)))
+        def raw(_: int) -> tuple[float, float]:
+            return bench.timed(lambda: bench.call(bench.server.ask(name, message, up)))
 
         ours(0), raw(0)
         return interleave({"ours": ours, "raw": raw}, pairs)
@@ -266,18 +282,21 @@ class Turns:
         self._skip = skip
         self.ours: list[float] = []
         self.raw: list[float] = []
-        self._since = time.perf_counter()
+        self.cpu: list[float] = []
+        """Computing of ours over that of raw gRPC."""
+        self._since, self._cpu = time.perf_counter(), 0.0
 
     def notify(self, event: Event) -> None:
         if not isinstance(event, RoundDone):
             return
-        ours = time.perf_counter() - self._since
+        ours, cpu = time.perf_counter() - self._since, self._bench.cpu() - self._cpu
         sizes = sizes_of(self._bench.parties, event.record.round)
-        raw = seconds_of(lambda: self._bench.call(self._bench.server.round(sizes)))
+        raw, raw_cpu = self._bench.timed(lambda: self._bench.call(self._bench.server.round(sizes)))
         if event.record.round > self._skip:
             self.ours.append(ours)
             self.raw.append(raw)
-        self._since = time.perf_counter()
+            self.cpu.append(cpu / raw_cpu)
+        self._since, self._cpu = time.perf_counter(), self._bench.cpu()
 
 
 def sizes_of(parties: Parties, number: int) -> dict[str, list[tuple[int, int]]]:
@@ -321,7 +340,11 @@ def round_(sizes: Sizes) -> dict[str, float]:
     row = (*(Spread.of(times).text(3) for times in (turns.ours, turns.raw)), over.text(2))
     title = f"secure round, {sizes.sites} sites, {sizes.weights:,} weights"
     print(table((title, "ours s", "raw s", "over raw"), [("", *row)]), flush=True)
-    return {"secure_round_seconds": statistics.median(turns.ours), "secure_round_over_raw": over.median}
+    return {
+        "secure_round_seconds": statistics.median(turns.ours),
+        "secure_round_over_raw": over.median,
+        "secure_round_cpu_over_raw": statistics.median(turns.cpu),
+    }
 
 
 PARTS = {"small": small, "bulk": bulk, "round": round_}

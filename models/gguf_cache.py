@@ -6,6 +6,7 @@ weights that were loaded.
 """
 
 import hashlib
+import struct
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def _read(path: Path) -> tuple[Any, Any]:
         model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     except ImportError:
         raise ModelError("GGUF models need the gguf package.", "pip install gguf") from None
-    except (ValueError, KeyError, RuntimeError) as error:
+    except (ValueError, KeyError, IndexError, RuntimeError, struct.error) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{path.name} is not a GGUF model that can be read: {reason}") from None
     # Dequantised weights are plain ones; transformers would otherwise refuse to save them as such.

@@ -29,6 +29,8 @@ MAX_LOSS = 2**6
 """A pair's loss, and each of its rewards, counts as at most this much in the reported means."""
 NOISED_LOSS = 4.0
 """Under noise a pair's loss, and its rewards together, count as at most this."""
+TIE = 1e-3
+"""Answers whose odds changed less than this, in nats, are tied: rounding alone gives as much."""
 METRICS = ("loss", "margin", "accuracy", "chosen_reward", "rejected_reward")
 
 Sums = Mapping[str, NDArray[np.float64]]
@@ -147,11 +149,12 @@ class PreferenceTuning(InstructionTuning):
         losses = torch.nan_to_num(self.losses(outputs, targets).double(), nan=MAX_LOSS).clamp(0, MAX_LOSS)
         rewards = torch.nan_to_num(self._rewards(outputs, targets).double()).clamp(-MAX_LOSS, MAX_LOSS)
         margins = rewards[:, 0] - rewards[:, 1]
+        order = margins.sign() * (margins.abs() > self._beta * TIE)
         signed = torch.stack([rewards.clamp(min=0), (-rewards).clamp(min=0)], dim=2).sum(dim=0)
         return {
             "loss": np.array([round(float(losses.sum()) * LOSS_UNITS)]),
             "rows": np.array([len(margins)]),
-            "points": np.array([int(margins.sign().sum()) + len(margins)]),
+            "points": np.array([int(order.sum()) + len(margins)]),
             "rewards": np.rint(signed.numpy().reshape(-1) * LOSS_UNITS).astype(np.int64),
         }
 

@@ -1,7 +1,5 @@
 """The plan that `sealora plan new` writes: small, complete, and explained line by line."""
 
-from dataclasses import dataclass
-
 from sealora.models.settings import DataSettings
 from sealora.models.task_card import Head
 from sealora.models.task_registry import registered, task_card
@@ -24,7 +22,8 @@ name = {task}
 
 [data]
 # A CSV, TSV, JSONL or Parquet file, a folder, or bundled:NAME.
-{data}test_fraction = 0.2             # held out at every site for the metrics
+{data}rows = 2000                     # most rows to use; 0 uses all
+test_fraction = 0.2             # held out at every site for the metrics
 
 [lora]
 rank = 8
@@ -51,54 +50,57 @@ partition = "iid"               # or "dirichlet", "natural", "size"
 """
 
 
-_LABELS = """\
+_LABELS = {
+    "label_column": """\
 labels = ["negative", "positive"]   # in the order of the model's outputs
-"""
-
-
-@dataclass(frozen=True)
-class _Start:
-    """A model and data to begin with."""
-
-    model: str
-    data: str
-
-
-_REVIEWS = """\
+""",
+    "tags_column": """\
+labels = ["PER", "LOC", "ORG"]  # kinds of entities
+options = { scheme = "bmes" }
+""",
+}
+"""By the column that the labels are read from."""
+_DATA = {
+    "label_column": """\
 path = "bundled:movie-reviews"
 text_column = "text"
-{labelled}rows = 2000                     # most rows to use; 0 uses all
-"""
-_LABELLED = """\
 label_column = "label"
 label_map = { "0" = "negative", "1" = "positive" }
-"""
-_CONVERSATIONS = """\
+""",
+    "tags_column": """\
+path = "bundled:msra-ner-train"
+tokens_column = "tokens"
+tags_column = "tags"
+""",
+    "response_column": """\
 path = "bundled:alpaca-en"
 prompt_column = "instruction"
 context_column = "input"        # what the prompt refers to
 response_column = "output"
-rows = 400                      # most rows to use; 0 uses all
-"""
+""",
+    "rejected_column": """\
+path = "bundled:preferences-en"
+messages_column = "messages"
+chosen_column = "chosen"
+rejected_column = "rejected"
+""",
+    "text_column": """\
+path = "bundled:movie-reviews"
+text_column = "text"
+""",
+}
+"""Data to begin with, by the last column that a task reads."""
 _MODELS: dict[Head, str] = {"causal_lm": "bundled:smollm2", "masked_lm": "google-bert/bert-base-uncased"}
 
 
 def starter(task: str = "classification", model: str = "") -> str:
     """The TOML text of a plan that runs as it is with the task's own model, which "" stands for."""
-    start = _start(task)
-    labelled = task not in registered() or bool(task_card(task).fewest_labels)
+    # An unknown task's plan is refused when it is read, with what is known.
+    card = task_card(task if task in registered() else "classification")
+    last = card.columns(DataSettings())[-1]
     return _TEMPLATE.format(
         task=quoted(task),
-        model=quoted(model or start.model),
-        labels=_LABELS if labelled else "",
-        data=start.data.format(labelled=_LABELLED if labelled else ""),
+        model=quoted(model or _MODELS.get(card.head, "bundled:minilm")),
+        labels=_LABELS.get(last, ""),
+        data=_DATA.get(last, _DATA["text_column"]),
     )
-
-
-def _start(task: str) -> _Start:
-    """An unknown task's plan is refused when it is read, with what is known."""
-    if task not in registered():
-        return _Start("bundled:minilm", _REVIEWS)
-    card = task_card(task)
-    asks = "prompt_column" in card.columns(DataSettings())
-    return _Start(_MODELS.get(card.head, "bundled:minilm"), _CONVERSATIONS if asks else _REVIEWS)

@@ -66,5 +66,5 @@ def test_an_unknown_strategy_starts_nothing(command, tiny, folder):
         "compare", tiny.plan(folder), "--strategy", "fedavg,nope", "--out", folder / "none"
     )
     assert (code, out) == (2, "")
-    assert "there is no strategy named 'nope'. Known strategies: fedadagrad" in err
+    assert "there is no strategy named 'nope'. Known strategies: fed_sb, fedadagrad" in err
     assert not (folder / "none").exists()

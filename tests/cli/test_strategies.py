@@ -37,4 +37,4 @@ def test_one_as_json(command):
 def test_an_unknown_one_is_one_line(command):
     code, out, err = command("strategies", "nope")
     assert (code, out) == (2, "")
-    assert "there is no strategy named 'nope'. Known strategies: fedadagrad, fedadam" in err
+    assert "there is no strategy named 'nope'. Known strategies: fed_sb, fedadagrad, fedadam" in err

@@ -14,8 +14,7 @@ from sealora.models.base import base_hash, load_base
 from sealora.models.lora import initial_adapter
 from sealora.models.settings import LoraSettings, ModelSettings, TaskSettings, TrainingSettings
 from sealora.models.task import load_task
-from sealora.privacy.events import Budget, PoissonSampledGaussian
-from sealora.privacy.schedule import Schedule
+from sealora.privacy.schedule import schedule
 from sealora.privacy.settings import PrivacySettings
 from sealora.protocol.errors import ModelError
 from sealora.strategies.strategy import Start
@@ -33,6 +32,10 @@ def trainer(model, ours=None, modules=(), **settings):
     return TorchTrainer(base, ours or task(), LoraSettings(rank=2, target_modules=modules), plan, rounds=1)
 
 
+def names(found):
+    return [spec.name for spec in found.layout.specs]
+
+
 def examples(count=16):
     draw = np.random.default_rng(0)
     return [task().synthetic(draw.integers(7, 24, draw.integers(3, 20)).tolist(), n) for n in range(count)]
@@ -40,7 +43,7 @@ def examples(count=16):
 
 def trained(found, rows):
     first = initial_adapter(found.layout, 0)
-    return found.train(Start(first.tensors), list(found.layout.names), rows, 1, bytes(32))
+    return found.train(Start(first.tensors), names(found), rows, 1, bytes(32))
 
 
 def test_packing_and_microbatches_change_nothing_but_the_time(tiny_chat_model):
@@ -74,7 +77,7 @@ def test_the_objective_is_the_mean_over_tokens(tiny_chat_model):
     """As a trainer that pads has it, however the tokens are shared out among the rows."""
     found, rows = trainer(tiny_chat_model, batch_size=4), examples(4)
     first = initial_adapter(found.layout, 0)
-    parameters = found.prepare(first.tensors, list(found.layout.names), bytes(32))
+    parameters = found.prepare(first.tensors, names(found), bytes(32))
     tokens = sum(len(row.target) for row in rows)
     total = sum(loss * len(row.target) for row, loss in zip(rows, found.losses(rows), strict=True))
     gradients = torch.autograd.grad(total / tokens, list(parameters.values()))
@@ -87,14 +90,22 @@ def test_the_objective_is_the_mean_over_tokens(tiny_chat_model):
 @pytest.mark.parametrize("unit", ["record", "group"])
 def test_the_private_start_finds_gradients_by_example(tiny_chat_model, unit):
     inner = trainer(tiny_chat_model, modules=EVERY_LAYER)
-    settings = PrivacySettings(
-        guarantee="record", unit=unit, epsilon=8.0, expected_batch=4, sampling_rate=0.5, clipping_norm=0.1
+    promise = PrivacySettings(
+        guarantee="record",
+        unit=unit,
+        epsilon=1e6,
+        delta=1e-5,
+        noise_multiplier=1.0,
+        clipping_norm=0.1,
+        sampling_rate=0.5,
+        expected_batch=8.0,
+        steps_per_round=2,
     )
-    schedule = Schedule(PoissonSampledGaussian(1.0, 0.5, 2), None, Budget(8.0, 1e-5), "rdp", unit)
-    private = PrivateTrainer(inner, settings, schedule, 3, synthetic_examples(task(), 24))
+    private = PrivateTrainer(inner, promise, schedule(promise, 1, 1), 3, synthetic_examples(task(), 24))
+    rows = [replace(row, group=number % 5) for number, row in enumerate(examples())]
     first = initial_adapter(inner.layout, 0)
-    after = private.train(Start(first.tensors), list(inner.layout.names), examples(), 1, bytes(32))
-    assert any(not np.array_equal(after.tensors[name], first.tensors[name]) for name in inner.layout.names)
+    after = private.train(Start(first.tensors), names(inner), rows, 1, bytes(32))
+    assert any(not np.array_equal(after.tensors[name], first.tensors[name]) for name in names(inner))
 
 
 def test_layers_that_are_computed_again_give_the_same(tiny_chat_model):
@@ -110,7 +121,7 @@ def test_fewer_values_are_kept_where_layers_are_computed_again(tiny_chat_model):
     def kept(**settings):
         found, saved = trainer(tiny_chat_model, **settings), []
         first = initial_adapter(found.layout, 0)
-        found.prepare(first.tensors, list(found.layout.names), bytes(32))
+        found.prepare(first.tensors, names(found), bytes(32))
         with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.numel()) or t, lambda t: t):
             found.losses(examples())
         return sum(saved)
@@ -121,7 +132,10 @@ def test_fewer_values_are_kept_where_layers_are_computed_again(tiny_chat_model):
 def test_gradients_by_example_do_not_mind_layers_that_are_computed_again(tiny_chat_model):
     found = trainer(tiny_chat_model, gradient_checkpointing=True)
     check_training(
-        found, synthetic_examples(task(), 24), lambda parameters, batch: _step(found, parameters, batch)
+        found,
+        found.layout,
+        synthetic_examples(task(), 24),
+        lambda parameters, batch: _step(found, parameters, batch),
     )
 
 
@@ -136,7 +150,7 @@ def test_the_last_layer_is_frozen_and_part_of_the_models_name(tiny_chat_model):
     with torch.no_grad():
         base.model.lm_head.weight[0, 0] += 1
     assert base_hash(base) != before
-    assert all("lora_" in name for name in trainer(tiny_chat_model).layout.names)
+    assert all("lora_" in name for name in names(trainer(tiny_chat_model)))
 
 
 def test_an_encoder_is_no_causal_model(tiny_model):

@@ -38,12 +38,19 @@ def test_clubs_are_of_users_who_wrote_as_much(conversations):
     assert sorted(clubs.values()) == ["1", "1", "1", "1", "2", "2"]
 
 
-def test_a_file_of_another_kind_is_one_line(tmp_path, monkeypatch):
+@pytest.mark.parametrize("content", ["[]", '{"a": 1}', "no json", '{"a": {"messages": [[{}], [{}]]}}'])
+def test_a_file_of_another_kind_is_one_line(tmp_path, monkeypatch, content):
     path = tmp_path / "dataset.json"
+    path.write_text(content)
     monkeypatch.setattr(assets, "find", lambda asset: path)
-    for content in ("[]", '{"a": 1}', "no json", '[{"instruction": "a"}]'):
-        path.write_text(content)
-        with pytest.raises(DataError, match="cannot be read"):
-            load_bundled("chitchat")
-        with pytest.raises(DataError, match="cannot be read"):
-            load_bundled("alpaca-en")
+    with pytest.raises(DataError, match="cannot be read"):
+        load_bundled("chitchat")
+
+
+@pytest.mark.parametrize("content", ["7", '[{"instruction": "a"}]'])
+def test_instructions_of_another_kind_are_one_line(tmp_path, monkeypatch, content):
+    path = tmp_path / "instructions.json"
+    path.write_text(content)
+    monkeypatch.setattr(assets, "find", lambda asset: path)
+    with pytest.raises(DataError, match="cannot be read"):
+        load_bundled("alpaca-en")

@@ -118,6 +118,8 @@ def test_the_base_itself_prefers_nothing():
     found = metrics(ours, (outputs, outputs))
     assert found["loss"] == pytest.approx(math.log(2), abs=1e-4)
     assert (found["margin"], found["accuracy"]) == (0.0, 0.5)
+    rounded = outputs + torch.tensor([[1e-4, 0.0], [2e-4, 0.0]])
+    assert metrics(ours, (outputs, rounded))["accuracy"] == 0.5
 
 
 def metrics(ours, *batches):

@@ -70,7 +70,7 @@ def test_what_the_plan_cannot_be_combined_with_is_refused_with_the_reason():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("fedavg,nope", "there is no strategy named 'nope'. Known strategies: fedadagrad"),
+        ("fedavg,nope", "there is no strategy named 'nope'. Known strategies: fed_sb, fedadagrad"),
         ("fedprox:nu=1", "strategy fedprox:nu=1: strategy.options.nu: unknown key. Known: mu."),
         ("fedprox:mu=-1", "strategy fedprox:mu=-1: strategy.options.mu: must be at least 0, not -1."),
         ("fedavg:weighting=size", "strategy.weighting: must be 'examples', 'contrasting' or 'uniform'"),

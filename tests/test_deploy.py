@@ -1,0 +1,109 @@
+"""Deployment files, as far as they can be checked without an engine: they parse and keep their promises."""
+
+import configparser
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_group
+
+from sealora.cli.server import app as server
+from sealora.cli.site import app as site
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+DOCKERFILES = sorted((DEPLOY / "docker").glob("*.Dockerfile"))
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+GROUPS = {"site": get_group(site), "server": get_group(server)}
+INSTRUCTIONS = {"FROM", "RUN", "COPY", "USER", "WORKDIR", "ENV", "EXPOSE", "ENTRYPOINT"}
+
+
+def understood(words):
+    """Raises click.UsageError unless the command takes these arguments; nothing is run."""
+    group, name, *arguments = words
+    GROUPS[group].commands[name].make_context(name, list(arguments))
+
+
+def instructions(path):
+    text = re.sub(r"\\\n\s*", "", path.read_text("utf-8"))
+    return [line.split(" ", 1) for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def unit(path):
+    parser = configparser.RawConfigParser(strict=True)
+    parser.optionxform = str
+    parser.read_string(path.read_text("utf-8"))
+    return parser
+
+
+def compose():
+    return yaml.safe_load((DEPLOY / "docker" / "compose.yaml").read_text("utf-8"))["services"]
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
+def test_an_image_runs_as_an_unprivileged_user_without_flower_or_ray(path):
+    lines = instructions(path)
+    assert {name for name, _ in lines} <= INSTRUCTIONS
+    assert lines[0][0] == "FROM"
+    assert [value for name, value in lines if name == "USER"] == ["sealora"]
+    assert not re.search(r"flwr|\bray\b|simulation\]", path.read_text("utf-8"))
+    (entry,) = (yaml.safe_load(value) for name, value in lines if name == "ENTRYPOINT")
+    assert entry[:2] in (["sealora", "server"], ["sealora", "site"])
+
+
+def test_the_agents_container_has_no_network_and_the_link_has_no_rows_and_no_identity_key():
+    services = compose()
+    assert services["agent"]["network_mode"] == "none"
+    assert "network_mode" not in services["link"]
+    for service in services.values():
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert "ports" not in service
+        assert (DEPLOY / "docker" / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+    targets = [volume.split(":")[-2:] for volume in services["link"]["volumes"]]
+    assert ["/data", "ro"] not in targets
+    assert ["/site/keys", "ro"] in targets
+    assert not any(volume.endswith(":/site") for volume in services["link"]["volumes"])
+
+
+@pytest.mark.parametrize("half", ["agent", "link"])
+def test_the_containers_commands_are_understood(half, tmp_path, monkeypatch):
+    (tmp_path / "plan.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    understood(["site", half, *compose()[half]["command"]])
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_a_unit_is_hardened_and_its_command_understood(path):
+    service = unit(path)["Service"]
+    program, *words = shlex.split(service["ExecStart"])
+    assert program == "/opt/sealora/bin/sealora"
+    understood(words)
+    assert service["User"] == "sealora"
+    for line in ("NoNewPrivileges", "PrivateTmp", "PrivateDevices", "RestrictNamespaces", "LockPersonality"):
+        assert service[line] == "yes"
+    assert (service["ProtectSystem"], service["CapabilityBoundingSet"]) == ("strict", "")
+
+
+def test_the_agents_unit_has_no_network():
+    service = unit(DEPLOY / "systemd" / "sealora-agent.service")["Service"]
+    assert (service["PrivateNetwork"], service["RestrictAddressFamilies"]) == ("yes", "AF_UNIX")
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_systemd_accepts_a_unit(path, tmp_path):
+    copy = tmp_path / path.name
+    copy.write_text(path.read_text("utf-8").replace("/opt/sealora/bin/sealora", "/bin/true"))
+    checked = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True)
+    assert path.name not in checked.stderr, checked.stderr
+
+
+def test_the_readme_names_every_file():
+    text = (DEPLOY / "README.md").read_text("utf-8")
+    files = [path.relative_to(DEPLOY).as_posix() for path in DEPLOY.rglob("*") if path.is_file()]
+    assert [name for name in files if f"`{name}`" not in text] == ["README.md"]
