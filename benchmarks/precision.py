@@ -12,12 +12,13 @@ run again, an interrupted one goes on where it was.
 Few bits are few levels over all of `codec.range`, so it should be hardly wider than the largest
 coordinate of what is rounded of a site's weighted update; yet an update that exceeds it is scaled down as
 a whole. `--probe` prints that coordinate for every site and round of seed 0, which is not among those
-measured, as it is, by kind of tensor, and rotated. The largest are in `PEAKS`; ranges are a quarter more,
-rounded to two digits. It also prints, for each codec, the bytes of a value and the error of a round's sum
-relative to the sum, mean over the rounds: all from one training, so that only the codec differs.
+measured, as it is, by kind of tensor, and rotated, and keeps them in the folder of the runs; ranges are a
+quarter more, rounded to two digits. It also prints, for each codec, the bytes of a value and the error of a
+round's sum relative to the sum, mean over the rounds: all from one training, so that only the codec differs.
 """
 
 import argparse
+import json
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -43,29 +44,27 @@ from sealora.simulation.run_folder import RunFolder
 from sealora.strategies.strategy import Context, Part, Payload
 
 BATCH = 16
-PEAKS = {"plain": 0.0588, "rotated": 0.0588, "A": 0.0588, "B": 0.0588, "head": 0.0588}
+PEAKS = {"plain": 0.0588}
+"""Largest coordinates of seed 0 that are known without a probe."""
+NAMED = ("plain", "rotated", "A", "B", "head")
 REFERENCE = "bits32"
 PROBED_SEED = 0
 
 
-def with_margin(*names: str) -> dict[str, float]:
-    """Ranges a quarter above the peaks, to two digits."""
-    return {name: float(f"{1.25 * PEAKS[name]:.2g}") for name in names}
+def codecs(peaks: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    """All codecs whose ranges follow from these largest coordinates."""
+    reach = {name: float(f"{1.25 * peak:.2g}") for name, peak in peaks.items()}
+    found: dict[str, dict[str, Any]] = {}
+    for bits in (2, 4, 8):
+        found[f"bits{bits}"] = {"value_bits": bits, "range": reach["plain"]}
+        if set(reach) == set(NAMED):
+            kinds = {name: reach[name] for name in ("A", "B", "head")}
+            found[f"bits{bits}kinds"] = {**found[f"bits{bits}"], "ranges": kinds}
+            rotated = {"value_bits": bits, "range": reach["rotated"], "rotation": True}
+            found[f"bits{bits}rotated"] = rotated
+    return {**found, "bits16": {"value_bits": 16}, REFERENCE: {"value_bits": 32}}
 
 
-PLAIN, ROTATED = with_margin("plain")["plain"], with_margin("rotated")["rotated"]
-KINDS: dict[str, Any] = {"range": PLAIN, "ranges": with_margin("A", "B", "head")}
-CODECS: dict[str, dict[str, Any]] = {
-    "bits2rotated": {"value_bits": 2, "range": ROTATED, "rotation": True},
-    "bits4": {"value_bits": 4, "range": PLAIN},
-    "bits4kinds": {"value_bits": 4, **KINDS},
-    "bits4rotated": {"value_bits": 4, "range": ROTATED, "rotation": True},
-    "bits8": {"value_bits": 8, "range": PLAIN},
-    "bits8kinds": {"value_bits": 8, **KINDS},
-    "bits8rotated": {"value_bits": 8, "range": ROTATED, "rotation": True},
-    "bits16": {"value_bits": 16},
-    REFERENCE: {"value_bits": 32},
-}
 MEASURED = ("bits8", "bits16")
 """Of which accuracies are measured unless others are named."""
 
@@ -79,13 +78,15 @@ def run_codec(plan: Plan, folder: Path, console: Console) -> sealora.Run:
     return sealora.simulate(plan, folder, resume=True, console=console)
 
 
-def run_seed(plan: Plan, seed: int, names: Sequence[str], out: Path, console: Console) -> dict[str, float]:
+def run_seed(
+    plan: Plan, seed: int, chosen: Mapping[str, dict[str, Any]], out: Path, console: Console
+) -> dict[str, float]:
     """Accuracy by codec, all on the same rows and from the same first adapter."""
     return {
-        name: run_codec(
-            plan.replace(seed=seed, codec=CODECS[name]), out / f"seed-{seed}-{name}", console
-        ).metrics["accuracy"]
-        for name in (*names, REFERENCE)
+        name: run_codec(plan.replace(seed=seed, codec=codec), out / f"seed-{seed}-{name}", console).metrics[
+            "accuracy"
+        ]
+        for name, codec in chosen.items()
     }
 
 
@@ -124,7 +125,7 @@ def coded(plan: PlanSettings, number: int, part: Part, vector: NDArray[np.float6
 def peaks(plan: Plan, rounds: Sequence[Sequence[Sent]]) -> dict[str, float]:
     """The largest coordinate as it is, rotated, and by kind of tensor."""
     rotating = plan.replace(codec={"rotation": True})
-    largest = dict.fromkeys(PEAKS, 0.0)
+    largest = dict.fromkeys(NAMED, 0.0)
     for number, sent in enumerate(rounds, 1):
         for part, vector in sent:
             roles = np.repeat(
@@ -192,7 +193,7 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--probe", action="store_true", help="print the largest coordinates and errors of sums, and stop"
     )
-    parser.add_argument("--codecs", default=",".join(MEASURED), help=f"of {', '.join(CODECS)}")
+    parser.add_argument("--codecs", default=",".join(MEASURED), help="which; some need a --probe before")
     parser.add_argument("--rows", type=int, help="reviews (1,200; quick 300)")
     parser.add_argument("--seeds", type=int, help="how many seeds, from 1 (5; quick 1)")
     parser.add_argument("--out", type=Path, help="folder of the runs (runs/benchmark-precision[-quick])")
@@ -202,12 +203,14 @@ def options() -> argparse.Namespace:
     return chosen
 
 
-def show_probe(plan: Plan, console: Console) -> None:
-    """Largest coordinates, and what each codec makes of the same updates."""
+def show_probe(plan: Plan, out: Path, console: Console) -> None:
+    """Largest coordinates, which are kept, and what each codec makes of the same updates."""
     rounds = probe(plan, console)
     largest = peaks(plan, rounds)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "peaks.json").write_text(json.dumps(largest))
     print(table(("largest coordinate", "of"), [(f"{value:.4f}", name) for name, value in largest.items()]))
-    found = {name: error(plan.replace(codec=codec), rounds) for name, codec in CODECS.items()}
+    found = {name: error(plan.replace(codec=codec), rounds) for name, codec in codecs(largest).items()}
     print(
         table(
             ("codec", "bytes a value", "error of the sum"),
@@ -233,13 +236,19 @@ def main() -> None:
     )
     console = Console(stderr=True)
     if chosen.probe:
-        show_probe(plan.replace(seed=PROBED_SEED, codec=CODECS[REFERENCE]), console)
+        exact = {"value_bits": 32}
+        show_probe(plan.replace(seed=PROBED_SEED, codec=exact), chosen.out, console)
         return
-    names = [name for name in chosen.codecs.split(",") if name != REFERENCE]
-    if unknown := set(names) - set(CODECS):
-        raise SystemExit(f"no codec {', '.join(sorted(unknown))}: there are {', '.join(CODECS)}.")
+    probed = chosen.out / "peaks.json"
+    known = codecs(json.loads(probed.read_text()) if probed.exists() else PEAKS)
+    names = [*(name for name in chosen.codecs.split(",") if name != REFERENCE), REFERENCE]
+    if unknown := set(names) - set(known):
+        raise SystemExit(
+            f"no codec {', '.join(sorted(unknown))}: there are {', '.join(known)}, more after --probe."
+        )
+    picked = {name: known[name] for name in names}
     seeds = range(1, chosen.seeds + 1)
-    found = [run_seed(plan, seed, names, chosen.out, console) for seed in seeds]
+    found = [run_seed(plan, seed, picked, chosen.out, console) for seed in seeds]
     print(report(seeds, found))
     print(json_line("precision", figures(found)))
 

@@ -15,6 +15,7 @@ from sealora.plan.strategy_checks import contributors
 from sealora.protocol.codec import Layout
 from sealora.protocol.errors import PlanError
 from sealora.protocol.messages import MAX_COHORT
+from sealora.protocol.settings import CodecSettings
 from sealora.protocol.thresholds import tolerance
 
 MAX_EXACT = 2**53
@@ -194,12 +195,12 @@ def codec_range(plan: PlanSettings) -> Iterator[Problem]:
 
 
 def few_levels(plan: PlanSettings) -> Iterator[Problem]:
-    """Four bits are fifteen levels over the whole range, where a few coordinates dwarf the rest."""
-    if plan.codec.value_bits < 8 and not plan.codec.rotation:
+    """Four bits are fifteen levels over the whole range: it has to fit."""
+    if plan.codec.value_bits < 8 and plan.codec.range == CodecSettings.model_fields["range"].default:
         yield Problem(
             ("codec", "value_bits"),
             f"{2**plan.codec.value_bits - 1} levels over the whole range lose most of what is small.",
-            "Write rotation = true, and a range of about five times a usual coordinate.",
+            "Write a range just above the largest coordinate of an update, or ranges by kind of tensor.",
         )
 
 

@@ -36,14 +36,15 @@ class CodecSettings(Settings):
     """How values become integers: resolution, range and clipping."""
 
     value_bits: Literal[2, 4, 8, 16, 32] = 16
-    """Bits of a value: 8 halves the traffic if `range` fits, fewer need `rotation` besides, and 32 is as fine
-    as float32 and costs 8 bytes."""
+    """Bits of a value: 8 halves the traffic if `range` fits, 4 and 2 need ranges that fit tightly, and 32
+    is as fine as float32 and costs 8 bytes."""
     range: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     """Largest magnitude of one coordinate of a site's weighted update; larger updates are scaled down."""
     ranges: dict[str, float] = Field(default_factory=dict)
     """Ranges of single kinds of tensors in place of `range`, such as `{ A = 0.01, B = 0.1, head = 0.2 }`."""
     rotation: bool = False
-    """Whether updates are turned by a public random rotation before they are rounded: no coordinate is then
-    much larger than the others, so `range` can be several times smaller."""
+    """Whether updates are turned by a public random rotation before they are rounded, so that no coordinate
+    is much larger than the others. Worth it where few are; where all are alike, as after a few steps of
+    AdamW, it makes the largest several times larger."""
     clip: Annotated[float, Field(gt=0, le=1e6)] = 100.0
     """Largest L2 norm of a site's update over all tensors together; larger updates are scaled down."""
