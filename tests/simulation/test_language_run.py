@@ -69,7 +69,10 @@ def test_users_are_units_of_privacy(tiny, tiny_chat_model, chats, tmp_path):
         chats,
         tmp_path,
         ("[rounds]", privacy),
-        ("[lora]", 'group_column = "user"\n[lora]'),
+        (
+            "[lora]",
+            'group_column = "user"\ndrop_duplicates = false\n[strategy]\nweighting = "uniform"\n[lora]',
+        ),
         ("sites = 5", "sites = 4\nminimum_rows = 2"),
     )
     run = sealora.simulate(path, tmp_path / "run", rounds=1)
