@@ -54,12 +54,14 @@ def test_links_lead_somewhere(name) -> None:
 
 @pytest.mark.parametrize("name", GUIDES)
 def test_commands_in_shell_blocks_are_understood(name, blocks) -> None:
-    lines = [line for block in blocks(name, "sh") for line in block.splitlines()]
+    lines = [line for block in blocks(name, "sh") for line in block.replace("\\\n", "").splitlines()]
     for line in lines:
         program, *arguments = shlex.split(line)
-        assert program in ("sealora", "make", "pip", "python"), line
+        assert program in ("sealora", "make", "pip", "python", "export", "flwr", "pkill"), line
         if program == "python":
             assert (ROOT / arguments[0]).is_file(), line
+        if program == "flwr":
+            assert (ROOT / arguments[1] / "pyproject.toml").is_file(), line
         if program == "sealora":
             parse(load_command(arguments[0]), arguments[1:])
 
