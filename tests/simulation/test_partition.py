@@ -174,4 +174,4 @@ def test_rows_without_a_site_are_refused() -> None:
 def test_without_flwr_datasets_the_remedy_is_an_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flwr_datasets.partitioner", None)
     with pytest.raises(UsageError, match=r"sealora\[simulation\]"):
-        deal(table(100))
+        deal(table(100), partition="size")
