@@ -15,8 +15,8 @@ from sealora.strategies.strategy import Start
 
 @pytest.mark.slow
 def test_it_learns_and_answers():
-    options = {"system": "You chat.", "max_new_tokens": 4}
-    task = load_task(TaskSettings(name="instruction_tuning", max_length=48, options=options))
+    options = {"max_new_tokens": 8}
+    task = load_task(TaskSettings(name="instruction_tuning", max_length=64, options=options))
     base = load_base(ModelSettings(name="bundled:smollm2", device="cpu"), task)
     assert bundled_model("smollm2").joinpath("model.safetensors").is_file(), "converted once"
     data = DataSettings(path="bundled:chitchat", filter_column="club", filter_value="3")
@@ -33,4 +33,4 @@ def test_it_learns_and_answers():
 
     assert loss(after) < loss(first) < 8
     (answer,) = trainer.predict(first, [task.prompt("What is the capital of France?", base.tokenizer)])
-    assert answer["response"]
+    assert "Paris" in answer["response"]
