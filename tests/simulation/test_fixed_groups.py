@@ -190,7 +190,7 @@ class Mortal:
 def restarting(folder, plan=None):
     """Makes coordinators over sites that live on, with a file for each group's session."""
     toy = toy_federation(folder, 15, plan or plan_of())
-    keys = toy.sessions
+    keys = toy.sessions._real
 
     def coordinator(faults=None, observers=()):
         file = SessionFile(folder / "state" / "session.bin")
