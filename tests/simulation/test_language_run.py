@@ -73,7 +73,7 @@ def test_users_are_units_of_privacy(tiny, tiny_chat_model, chats, tmp_path):
             "[lora]",
             'group_column = "user"\ndrop_duplicates = false\n[strategy]\nweighting = "uniform"\n[lora]',
         ),
-        ("sites = 5", "sites = 4\nminimum_rows = 2"),
+        ("sites = 5", 'partition = "natural"\npartition_column = "user"\nminimum_rows = 2'),
     )
     run = sealora.simulate(path, tmp_path / "run", rounds=1)
     assert run.result["privacy"]["epsilon"] > 0
