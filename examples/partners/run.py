@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sealora.models.table import draw_rows, read_table
+from sealora.models.task_registry import task_card
 from sealora.plan.loader import load
 from sealora.protocol.errors import SealoraError
 from sealora.simulation.groups import deal
@@ -55,7 +56,8 @@ class Federation:
     def rows(self) -> dict[str, list[dict[str, str]]]:
         """Each site's rows: those that `sealora simulate` would deal to it."""
         data = self.plan.data
-        table = draw_rows(read_table(data), data.rows, self.plan.seed)
+        columns = task_card(self.plan.task.name).columns(data)
+        table = draw_rows(read_table(data, columns), data.rows, self.plan.seed)
         shares = deal(table, data, self.plan.simulation, self.plan.seed)
         return {site: list(map(self._row, table.select(rows))) for site, rows in shares.items()}
 

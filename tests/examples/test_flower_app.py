@@ -68,8 +68,9 @@ def test_the_readmes_commands_run_the_plan(blocks, tiny, tmp_path):
         assert (out / "result.json").exists(), done.stdout + done.stderr
         result = json.loads((out / "result.json").read_text())
         # Flower tells of the run's end before it has stopped Ray.
-        rays = [process for process in psutil.process_iter() if "ray::" in marked(mark).get(process.pid, "")]
-        still_there = psutil.wait_procs(rays, timeout=60)[1]
+        rays = {process for process, command in marked(mark).items() if "ray::" in command}
+        alive = [process for process in psutil.process_iter() if process.pid in rays]
+        still_there = psutil.wait_procs(alive, timeout=60)[1]
     finally:
         left = marked(mark)
         for process in left:

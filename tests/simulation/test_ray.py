@@ -8,6 +8,7 @@ import time
 import uuid
 from pathlib import Path
 
+import psutil
 import pytest
 from ray_child import processes
 
@@ -31,6 +32,13 @@ def mark(monkeypatch):
     return value
 
 
+def assert_ended(mark):
+    """Ray was stopped: what it has started is gone, or notices so soon."""
+    numbers = processes(mark)
+    left = [process for process in psutil.process_iter() if process.pid in numbers]
+    assert psutil.wait_procs(left, timeout=60)[1] == []
+
+
 def finished(folder):
     result = json.loads((folder / "result.json").read_text())
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -49,7 +57,7 @@ def test_actors_give_the_same_adapter_although_one_is_killed(tiny, tmp_path, mar
     for key in ("adapter_sha256", "metrics", "sites", "plan_hash", "train_loss"):
         assert result[key] == local.result[key], key
     assert [len(sites) for sites in contributors] == [5, 5, 5]
-    assert processes(mark) == {}, "Ray was stopped again"
+    assert_ended(mark)
 
 
 @linux
@@ -64,13 +72,13 @@ def test_ctrl_c_stops_ray_and_keeps_finished_rounds(tiny, tmp_path, mark):
             assert time.monotonic() < began + 200
             time.sleep(0.2)
         run.send_signal(signal.SIGINT)
-        told = run.communicate(timeout=60)[1]
+        told = run.communicate(timeout=200)[1]
     finally:
         run.kill()
     assert run.returncode == 130
     assert f"--out {tmp_path / 'run'} --resume --engine ray" in told
     assert "Traceback" not in told
-    assert processes(mark) == {}
+    assert_ended(mark)
 
 
 def test_an_engine_that_is_not_installed_is_one_line(tiny, tmp_path, command, monkeypatch):

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sealora.models.classification import Classification
-from sealora.models.cleaning import Labels
-from sealora.models.settings import TaskSettings
+from sealora.models.labels import Labels
 from sealora.simulation.split_picture import (
     BAR_WIDTH,
     COLOURS,
@@ -38,7 +36,7 @@ def row_of(lines: list[list[str]], first: str) -> list[str]:
 
 def test_labels_are_counted_by_site_under_their_class_names() -> None:
     table = datasets.Dataset.from_dict({"y": [0, 1, 1, None, 5]})
-    labels = Labels(Classification(TaskSettings(labels=("no", "yes"))), {"0": "no", "1": "yes"})
+    labels = Labels(("no", "yes"), {"0": "no", "1": "yes"})
     counts = label_counts(table, {"a": [0, 1, 3], "b": [2, 4]}, "y", labels)
     assert counts == {"a": {"no": 1, "yes": 1, "no label": 1}, "b": {"yes": 1, "5": 1}}
 
