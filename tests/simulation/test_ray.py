@@ -63,8 +63,17 @@ def test_actors_give_the_same_adapter_although_one_is_killed(tiny, tmp_path, mar
 @linux
 def test_ctrl_c_stops_ray_and_keeps_finished_rounds(tiny, tmp_path, mark):
     plan = tiny.plan(tmp_path, ("count = 3", "count = 100000"))
-    command = [sys.executable, "-m", "sealora", "simulate", str(plan), "--engine", "ray"]
-    run = subprocess.Popen([*command, "--out", str(tmp_path / "run")], stderr=subprocess.PIPE, text=True)
+    # A shell's background jobs, and what they start, ignore Ctrl-C; this test may be run by one.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [
+        sys.executable,
+        "-c",
+        heed + "from sealora.cli.main import main; main()",
+        "simulate",
+        str(plan),
+    ]
+    options = ["--engine", "ray", "--out", str(tmp_path / "run")]
+    run = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
     try:
         began = time.monotonic()
         while not list((tmp_path / "run" / "state").glob("round-0000[0-9][1-9].safetensors")):
