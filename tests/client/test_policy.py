@@ -256,7 +256,7 @@ HEADER_FIELDS = {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.fixed_dictionaries(HEADER_FIELDS))
 def test_no_header_loosens_anything(changes):
     """Whatever a coordinator writes into a header: if it is allowed, floors of site and plan hold."""
