@@ -51,13 +51,14 @@ def finished_cell(label: str, result: Mapping[str, Any]) -> Cell:
     if result["stopped"]:
         return failed_cell(label, result["seed"], result["stopped"])
     headline, sent = result["headline"], result["bytes"]
+    worst = max if result.get("better") == "lower" else min  # as results of earlier versions, without the key
     sites = [site["metrics"][headline] for site in result["sites"].values() if site["metrics"] is not None]
     return Cell(
         strategy=label,
         seed=result["seed"],
         headline=headline,
         metric=result["metrics"][headline],
-        worst_site=min((value for value in sites if value is not None), default=None),
+        worst_site=worst((value for value in sites if value is not None), default=None),
         bytes_up=sent["up_total"],
         bytes_down=sent["down_total"],
         bytes_up_per_site_and_round=sent["up_per_site_and_round"],
