@@ -145,9 +145,15 @@ def _masks(expected: "Forecast") -> str:
         else ""
     )
     return (
-        f"{groups}{masks.sites} sites, {masks.colluders} may collude, {masks.threshold} hold a secret "
-        f"together, a sum needs {masks.minimum_contributors}; may be lost: {dropouts}"
+        f"{groups}{masks.sites} sites, {masks.colluders} may collude with a {masks.adversary} coordinator"
+        f"{_follows(masks.adversary)}, {masks.holders} hold a secret together, "
+        f"a sum needs {masks.minimum_contributors}; may be lost: {dropouts}"
     )
+
+
+def _follows(adversary: str) -> str:
+    """What is meant by a weak adversary."""
+    return " (one that follows the protocol)" if adversary == "semi-honest" else ""
 
 
 def _privacy(expected: "Forecast") -> str:

@@ -16,7 +16,7 @@ from sealora.models.adapter import AdapterLayout, TensorSpec, values_of
 from sealora.models.base import describe, locate
 from sealora.models.settings import ModelSettings
 from sealora.models.task import load_task
-from sealora.plan.cohort_sizes import cohort_sizes
+from sealora.plan.cohort_sizes import cohort_sizes, session_shape
 from sealora.plan.payload import payload_layout, round_context, simulated_members
 from sealora.plan.privacy_forecast import PrivacyForecast, privacy_forecast
 from sealora.plan.settings import PlanSettings
@@ -45,7 +45,12 @@ class Masks:
     sites: int
     colluders: int
     threshold: int
-    """Sites t that hold a secret together."""
+    """Sites t without whose word no session is opened."""
+    holders: int
+    """Sites that hold a secret together."""
+    adversary: str
+    """The coordinator that the largest session withstands, together with the colluders: `malicious`, or
+    `semi-honest`, one that follows the protocol."""
     minimum_contributors: int
     """Fewest sites whose sum is opened."""
     dropouts: dict[str, int]
@@ -144,9 +149,16 @@ def masks(plan: PlanSettings, sites: int) -> Masks | None:
     sites = min(sizes)
     colluders, least = settings.colluders_of(sites), settings.minimum_of(sites)
     outcome = tolerance(sites, colluders, least)
-    opened = max(least, outcome.threshold)
-    groups = load_strategy(plan.strategy).groups
-    return Masks(sites, colluders, outcome.threshold, opened, outcome.dropouts, groups)
+    return Masks(
+        sites=sites,
+        colluders=colluders,
+        threshold=outcome.threshold,
+        holders=session_shape(plan, sites).threshold,
+        adversary=session_shape(plan, max(sizes)).adversary,
+        minimum_contributors=max(least, outcome.threshold),
+        dropouts=outcome.dropouts,
+        groups=load_strategy(plan.strategy).groups,
+    )
 
 
 def flops(plan: PlanSettings, base_parameters: int, rows: float, adapted: float) -> float:

@@ -197,3 +197,19 @@ def test_masks_of_groups_are_those_of_the_smallest():
     assert (masks.groups, masks.sites, masks.threshold, masks.minimum_contributors) == (5, 3, 2, 3)
     assert found.words == predicted(simulation={"sites": 4}, secure_aggregation={"colluders": 0}).words
     assert predicted().masks.groups == 0
+
+
+@pytest.mark.parametrize(
+    ("sites", "groups", "adversary", "holders"),
+    [
+        (200, 0, "malicious", 134),
+        (300, 0, "semi-honest", 86),
+        (1001, 5, "semi-honest", 134),
+        (1000, 5, "malicious", 134),
+    ],
+)
+def test_large_sessions_are_called_semi_honest(sites, groups, adversary, holders):
+    """With groups, by the largest of them."""
+    compared = {"strategy": {"name": "median", "options": {"groups": groups}}} if groups else {}
+    masks = predicted(simulation={"sites": sites}, **compared).masks
+    assert (masks.adversary, masks.holders) == (adversary, holders)
