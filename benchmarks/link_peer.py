@@ -16,6 +16,7 @@ from link_federation import Parties, TrivialTrainer, adapter_of, contract_of, pl
 
 from sealora.client.site_folder import SiteFolder
 from sealora.plan.logs import Log
+from sealora.plan.payload import plan_bounds
 from sealora.plan.signals import until_signalled
 
 HEAD_BYTES = 9
@@ -49,7 +50,8 @@ def site(folder: SiteFolder, weights: int, rounds: int) -> None:
     with ExitStack() as stack:
         attempts = stack.enter_context(AttemptFile(folder.path / "attempts.jsonl", folder.public))
         audit = stack.enter_context(folder.audit_log())
-        member = Membership(folder.name, folder.identity(None), PinnedRoster(folder).current())
+        roster, bounds = PinnedRoster(folder).current(), plan_bounds(contract.plan)
+        member = Membership(folder.name, folder.identity(None), roster, bounds=bounds)
         worker = Site(
             folder.name,
             contract,

@@ -67,6 +67,12 @@ def approve(
         raise UsageError("this plan is not approved, so there is nothing to take back.")
     approval.record(site, action, name, plan.name, by or _user(), utc_now())
     print(f"{'Withdrew' if withdraw else 'Approved'} plan '{plan.name}', hash {name}")
+    if not withdraw and plan.secure_aggregation.enabled:
+        print(f"Its approvals are good for {_runs(PolicyBook(site).policy().runs(plan))}.")
+
+
+def _runs(count: int) -> str:
+    return f"{count} runs in all" if count > 1 else "one run"
 
 
 def _case(plan: Plan, book: PolicyBook, policy: Policy, base: "BaseFacts | None", members: int) -> Case:

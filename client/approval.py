@@ -1,6 +1,7 @@
 """Plans that a site's operator approved: a hash-chained file of approvals and withdrawals."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -55,10 +56,12 @@ def read(folder: SiteFolder) -> list[PlanApproval]:
     return list(_read(folder))
 
 
-def approved(folder: SiteFolder) -> frozenset[str]:
-    """Hashes of the plans that are approved now. Raises DataError as `read` does."""
-    last = {line.plan: line.action for line in read(folder)}
-    return frozenset(plan for plan, action in last.items() if action == "approve")
+def approved(folder: SiteFolder) -> Mapping[str, int]:
+    """How often each plan that is approved now was approved, by hash. Raises DataError as `read` does."""
+    lines = read(folder)
+    last = {line.plan: line.action for line in lines}
+    times = Counter(line.plan for line in lines if line.action == "approve")
+    return {plan: times[plan] for plan, action in last.items() if action == "approve"}
 
 
 def _read(folder: SiteFolder) -> Iterator[PlanApproval]:

@@ -9,7 +9,7 @@ from sealora.privacy.chain import ChainKind, Entry, HashChain
 from sealora.protocol.attempts import AttemptLog
 from sealora.protocol.errors import DataError, RunError, SealoraError, UsageError
 
-FORMAT = "sealora-attempts-1"
+FORMAT = "sealora-attempts-2"
 ATTEMPTS = ChainKind(
     "attempt log",
     "Do not restore an old copy: this site must get a new identity key by a change of the roster.",
@@ -81,6 +81,11 @@ class AttemptFile:
             entries = list(self._chain.catch_up(self._header))
             if not entries:
                 self._chain.append(self._header)
+            elif entries[0]["format"] != FORMAT:
+                raise UsageError(
+                    f"{self._path} was written by another version of Sealora.",
+                    "Go on with that version, or get a new identity key by a change of the roster.",
+                )
             elif entries[0] != self._header:
                 raise UsageError(f"{self._path} is the attempt log of another site.", "Name this site's.")
             records = [_record(entry) for entry in entries[1:]]

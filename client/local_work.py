@@ -106,7 +106,8 @@ class LocalWork:
         """Where the site would start. Raises what makes the work impossible, before it is paid for."""
         header = assignment.header
         layout = self._layout(header)
-        if (header.words, header.levels) != (layout.words, layout.levels):
+        planned = (layout.words, layout.levels, layout.lanes_used)
+        if (header.words, header.levels, header.lanes) != planned:
             raise ProtocolError("wrong_dimension", "the header's dimensions are not the plan's")
         context = self._context(header)
         start = self.contract.strategy.local(assignment.received, self.first, assignment.memory, context)

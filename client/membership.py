@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from sealora.client.pinned_roster import PinnedRoster
 from sealora.client.policy_book import PolicyBook
 from sealora.client.site_folder import SiteFolder
+from sealora.plan.payload import plan_bounds
+from sealora.plan.settings import PlanSettings
 from sealora.protocol.admission import Membership
 from sealora.protocol.attempts import AttemptLog
 from sealora.protocol.keys import IdentityKey
@@ -17,19 +19,25 @@ from sealora.protocol.session import SiteHalf
 class SecureSessionsOfSite:
     """Makes the site's half of an attempt: `site.SessionFactory`. It makes no plain ones.
 
-    `log` is the site's one attempt log, for all runs.
+    `log` is the site's one attempt log, for all runs; `plan` is the one that the site takes part in.
     """
 
     folder: SiteFolder
     identity: IdentityKey
     log: AttemptLog
-    threads: int = 1
+    plan: PlanSettings
 
     def __call__(self, opening: Open) -> SiteHalf:
         """Raises ProtocolError where the site must not enter; UsageError if it has no roster or policy."""
-        return SecureSiteHalf(opening, self.membership(), self.log, self.threads)
+        return SecureSiteHalf(opening, self.membership(), self.log, self.plan.training.threads)
 
     def membership(self) -> Membership:
         """Who the site is and what it trusts now. Raises UsageError, RefusedError."""
-        floors = PolicyBook(self.folder).policy().floors
-        return Membership(self.folder.name, self.identity, PinnedRoster(self.folder).current(), floors)
+        floors = PolicyBook(self.folder).policy().floors(self.plan)
+        return Membership(
+            self.folder.name,
+            self.identity,
+            PinnedRoster(self.folder).current(),
+            floors,
+            plan_bounds(self.plan),
+        )

@@ -18,6 +18,10 @@ class SiteMemory:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def of_run(self, run: bytes) -> "SiteMemory":
+        """The memory of one run, in a folder of its own: another run begins without any."""
+        return SiteMemory(self._folder / run.hex())
+
     def read(self) -> Memory:
         """The committed memory; empty at first. Raises ModelError if the file was damaged."""
         path = self._folder / "committed.safetensors"

@@ -5,7 +5,7 @@ a plan, and again in every round, about the header that the coordinator sent, be
 measures or trains anything.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
@@ -20,6 +20,7 @@ from sealora.protocol.errors import BudgetError, RefusedError
 from sealora.protocol.messages import Header, Work
 
 UNKNOWN = "decided in each round"
+HIDES_NOTHING = "the plan hides nothing"
 GIB = 2**30
 
 
@@ -72,10 +73,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Policy:
-    """A site's settings and the plans that its operator approved (hex hashes, without models)."""
+    """A site's settings, and how often its operator approved each plan (hex hash, without its model)."""
 
     settings: SiteSettings
-    approved: Collection[str] = ()
+    approved: Mapping[str, int] = field(default_factory=dict)
 
     def check(self, case: Case) -> tuple[Verdict, ...]:
         """What every line says, in the order of site.toml."""
@@ -88,11 +89,21 @@ class Policy:
                 kind = BudgetError if verdict.budget else RefusedError  # the first ends a run in good order
                 raise kind(f"policy line {verdict.line}: {verdict.refusal}.")
 
-    @property
-    def floors(self) -> Floors:
-        """The same floors for the site's half of a secure session."""
-        floors = self.settings.floors
-        return Floors(n_min=max(floors.minimum_contributors, 3), colluders=floors.colluders)
+    def floors(self, plan: PlanSettings) -> Floors:
+        """The same floors and limits for the site's half of a secure session of that plan."""
+        floors, limits = self.settings.floors, self.settings.limits
+        return Floors(
+            n_min=max(floors.minimum_contributors, 3),
+            colluders=floors.colluders,
+            attempts=limits.attempts,
+            runs=self.runs(plan),
+        )
+
+    def runs(self, plan: PlanSettings) -> int:
+        """The runs of a plan that its approvals are good for."""
+        name = plan_name(plan)
+        times = self.approved.get(name, 0) + (name in self.settings.allow.plans)
+        return times * self.settings.limits.runs
 
 
 def plan_name(plan: PlanSettings) -> str:
@@ -178,6 +189,22 @@ def rounds(policy: Policy, case: Case) -> Verdict:
     return Verdict("limits.rounds", f"at most {most}", str(asked), refusal)
 
 
+def runs(policy: Policy, case: Case) -> Verdict:
+    """How many runs the approvals are good for: the secure half counts those that it contributed to."""
+    secure = case.plan.secure_aggregation.enabled
+    asks = f"{policy.runs(case.plan)} approved so far" if secure else HIDES_NOTHING
+    return Verdict("limits.runs", f"{policy.settings.limits.runs} for each approval", asks)
+
+
+def attempts(policy: Policy, case: Case) -> Verdict:
+    """A round is not tried too often; the secure half counts the attempts that it entered."""
+    most, asked = policy.settings.limits.attempts, case.plan.rounds.attempts
+    if not case.plan.secure_aggregation.enabled:
+        return Verdict("limits.attempts", f"at most {most}", HIDES_NOTHING)
+    refusal = f"{asked} attempts of a round are more than {most}" if asked > most else ""
+    return Verdict("limits.attempts", f"at most {most}", f"{asked} before a run pauses", refusal)
+
+
 def hours(policy: Policy, case: Case) -> Verdict:
     """A round begins at a time that is allowed."""
     allowed = policy.settings.limits.hours
@@ -239,6 +266,8 @@ LINES: tuple[Callable[[Policy, Case], Verdict], ...] = (
     colluders,
     minimum_contributors,
     rounds,
+    runs,
+    attempts,
     hours,
     epsilon_per_run,
     epsilon_for_ever,
@@ -250,7 +279,7 @@ LINES: tuple[Callable[[Policy, Case], Verdict], ...] = (
 def _of_secure(line: str, floor: int, asked: int, case: Case, what: str) -> Verdict:
     """A floor of secure sessions. Where a plan is plain, `floors.secure_aggregation` alone decides."""
     if not case.plan.secure_aggregation.enabled:
-        return Verdict(line, f"{floor} or more", "the plan hides nothing")
+        return Verdict(line, f"{floor} or more", HIDES_NOTHING)
     return _at_least(line, floor, asked, case, what)
 
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from sealora.client.site_config import columns
 from sealora.client.site_settings import SiteSettings
-from sealora.plan.cohort_sizes import cohort_sizes
+from sealora.plan.cohort_sizes import cohort_sizes, session_shape
 from sealora.plan.settings import PlanSettings
 from sealora.privacy.statement import UNITS
+from sealora.protocol.graph import COMPLETE_UP_TO
 from sealora.strategies.registry import strategy_class
 
 
@@ -15,7 +16,13 @@ def explain(plan: PlanSettings, site: SiteSettings, members: int = 0, name: str 
 
     `members` are the sites that could take part; 0 where that is not known yet. `name` is this site's.
     """
-    return [*_reads(plan, site), *_trains(plan, name), *_sends(plan, members), *_promises(plan)]
+    return [
+        *_reads(plan, site),
+        *_trains(plan, site, name),
+        *_sends(plan, members),
+        *_repeats(plan, site),
+        *_promises(plan),
+    ]
 
 
 def _reads(plan: PlanSettings, site: SiteSettings) -> Iterator[str]:
@@ -27,12 +34,15 @@ def _reads(plan: PlanSettings, site: SiteSettings) -> Iterator[str]:
         yield f"It sets {share} of the rows aside to measure the model on, and trains on the others."
 
 
-def _trains(plan: PlanSettings, name: str) -> Iterator[str]:
+def _trains(plan: PlanSettings, site: SiteSettings, name: str) -> Iterator[str]:
     labels = ", ".join(plan.task.labels[:10]) + (", …" if len(plan.task.labels) > 10 else "")
     task = f"{plan.task.name} ({labels})" if labels else plan.task.name
     rank = plan.lora.ranks.get(name, plan.lora.rank)
     yield f"It trains an adapter of rank {rank} on {plan.model.name} for {task}."
-    attempts = f"each tried up to {plan.rounds.attempts} times" if plan.rounds.attempts > 1 else "tried once"
+    tries = plan.rounds.attempts
+    attempts = f"each tried {f'up to {tries} times' if tries > 1 else 'once'} before the run pauses"
+    if plan.secure_aggregation.enabled:
+        attempts += f" and up to {site.limits.attempts:,} times in all"
     yield (
         f"It does so in {plan.rounds.count} rounds, {attempts}, with {plan.training.threads} CPU threads "
         f"and up to {plan.rounds.deadline:g} seconds a round."
@@ -57,6 +67,17 @@ def _sends(plan: PlanSettings, members: int) -> Iterator[str]:
     yield f"A change is scaled down to a norm of {plan.codec.clip:g}; all sites see the model that results."
 
 
+def _repeats(plan: PlanSettings, site: SiteSettings) -> Iterator[str]:
+    """How many sums the approval is good for, where there are only sums."""
+    if not plan.secure_aggregation.enabled:
+        return
+    runs = f"{site.limits.runs} runs" if site.limits.runs > 1 else "one run"
+    yield (
+        f"An approval is good for {runs}: the coordinator gets one sum a round with this site in it, and one "
+        "more when the result is measured, however often it tries."
+    )
+
+
 def _hidden(plan: PlanSettings, sites: int) -> str:
     if not sites:
         return "The coordinator learns the sum over several sites; how many depends on the roster."
@@ -65,7 +86,16 @@ def _hidden(plan: PlanSettings, sites: int) -> str:
     least, most = min(sizes), max(sizes)
     return (
         f"The coordinator learns the sum over {settings.minimum_of(least)} to {most} sites{whose}, also if "
-        f"{settings.colluders_of(least)} of them conspire with it."
+        f"{settings.colluders_of(least)} of them conspire with it{_as_long(plan, most)}."
+    )
+
+
+def _as_long(plan: PlanSettings, sites: int) -> str:
+    """What has to be trusted where the largest session is too large to do without."""
+    if session_shape(plan, sites).adversary == "malicious":
+        return ""
+    return (
+        f", as long as it follows the protocol (semi-honest: a session has more than {COMPLETE_UP_TO} sites)"
     )
 
 

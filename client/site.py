@@ -67,7 +67,8 @@ class Site:
     """The sum vector of the last model received on this site's own test rows: for its own report."""
     _session: SiteHalf | None = None
     _ledger: Head = NO_RECORDS
-    _last: tuple[int, int] = (0, 0)
+    _last: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    """The last (round, attempt) of each run."""
 
     def __post_init__(self) -> None:
         if self.contract.plan.privacy.private and self.purse is None:
@@ -95,8 +96,8 @@ class Site:
         self._check(header, opening)
         session = self.new_session(opening)
         self._check_group(header, session.members)
-        self._last = (header.round, header.attempt)
-        self.memory.commit(header.last_contribution(self.name), header.completed[0])
+        self._last[header.run] = (header.round, header.attempt)
+        self.memory.of_run(header.run).commit(header.last_contribution(self.name), header.completed[0])
         context = self._context(header)
         received = unpack(opening.tensors)
         check(self.contract.strategy.broadcast(context), received)
@@ -121,7 +122,7 @@ class Site:
             raise ProtocolError("wrong_plan", "the header is of another plan than the one approved here")
         if self.name not in header.cohort:
             raise ProtocolError("not_in_cohort", "this site is not in the cohort")
-        if (header.round, header.attempt) <= self._last:
+        if (header.round, header.attempt) <= self._last.get(header.run, (0, 0)):
             raise ProtocolError("replayed", "this round and attempt were already answered")
         if header.model_hash != messages.model_hash(opening.tensors, opening.trains):
             raise ProtocolError("wrong_model", "the model received is not the one that the header names")
@@ -145,7 +146,8 @@ class Site:
         """Find out what makes the work impossible, pay for it, and only then have it done."""
         if self.purse is not None:
             self.purse.price(header.work)
-        assignment = Assignment(header, received, self.memory.read())
+        memory = self.memory.of_run(header.run)
+        assignment = Assignment(header, received, memory.read())
         here = self._local_work()
         start = here.start(assignment)
         if self.purse is not None:
@@ -154,7 +156,7 @@ class Site:
         if self.purse is None:
             self.metrics = outcome.metrics
         if outcome.kept is not None:
-            self.memory.prepare(header.round, header.attempt, outcome.kept)
+            memory.prepare(header.round, header.attempt, outcome.kept)
         return outcome.words
 
     def _local_work(self) -> LocalWork:

@@ -62,6 +62,10 @@ class LimitSettings(Settings):
 
     rounds: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Most rounds of a run."""
+    runs: Annotated[int, Field(ge=1, le=100_000)] = 1
+    """Runs of a plan with masks that one approval is good for; those that sent nothing do not count."""
+    attempts: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    """Most attempts of one round, over all resumes and runs of a plan with masks."""
     epsilon_per_run: Epsilon = 0.0
     """Largest ε of a run for single records; 0 asks for no guarantee."""
     epsilon_for_ever: Epsilon = 0.0

@@ -26,6 +26,8 @@ minimum_contributors = 3        # fewest sites whose sum may be opened
 
 [limits]
 rounds = 100
+runs = 1                        # for each approval of a plan
+attempts = 1000                 # of one round, however often it is resumed or begun anew
 epsilon_per_run = 0.0           # 0 asks for no guarantee for single records
 epsilon_for_ever = 0.0
 delta = 1e-5

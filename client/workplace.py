@@ -121,7 +121,7 @@ def _rows(
 def _sessions(folder: SiteFolder, plan: Plan, identity: IdentityKey, attempts: AttemptFile) -> SessionFactory:
     if not plan.secure_aggregation.enabled:
         return PlainSiteHalf
-    return SecureSessionsOfSite(folder, identity, attempts.log, plan.training.threads)
+    return SecureSessionsOfSite(folder, identity, attempts.log, plan)
 
 
 def attempts_path(folder: SiteFolder) -> Path:

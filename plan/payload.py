@@ -9,6 +9,7 @@ from sealora.models.adapter import AdapterLayout
 from sealora.models.task import LOSS_UNITS, Metrics
 from sealora.plan.problems import did_you_mean
 from sealora.plan.settings import PlanSettings
+from sealora.protocol.admission import Bounds
 from sealora.protocol.codec import Layout, Segment
 from sealora.protocol.errors import PlanError, UsageError
 from sealora.protocol.messages import Work
@@ -97,6 +98,11 @@ def payload_layout(
         Segment(TRAIN_ROWS, 1, MAX_TRAIN_ROWS, "count"),
     )
     return Layout(parts + weight + figures + metrics, context.cohort, plan.codec.value_bits)
+
+
+def plan_bounds(plan: PlanSettings) -> Bounds:
+    """What bounds and hides an upload, as headers carry it. Sites add their noise alone and share none."""
+    return Bounds(plan.codec.clip, plan.codec.range, 0.0)
 
 
 def part_range(plan: PlanSettings, part: Part) -> float:

@@ -8,7 +8,8 @@ chain goes under the site's signature, so that peers notice a site restored from
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,30 @@ class Contribution:
     threshold: int
 
 
+@dataclass(frozen=True)
+class Occasion:
+    """What a masked vector was sent for."""
+
+    plan: str
+    run: str
+    round: int
+    model: str
+    """Hashes and the run's name in hex."""
+
+    @classmethod
+    def of(cls, header: Header) -> "Occasion":
+        """That of an attempt."""
+        return cls(header.plan_hash.hex(), header.run.hex(), header.round, header.model_hash.hex())
+
+    def meets(self, other: "Occasion") -> bool:
+        """Whether at most one of two sums may be opened: of one run, and of one round or on one model.
+
+        The work does not count, for training sends the metrics that an evaluation sends. Nor does the model
+        within a round, for a coordinator can make another out of it by changing a bit.
+        """
+        return self.run == other.run and (self.round == other.round or self.model == other.model)
+
+
 def in_memory(record: bytes) -> None:
     """Keeps records only as long as the process lives: for simulations and tests."""
 
@@ -63,7 +88,8 @@ class AttemptLog:
     def __init__(self, records: Iterable[bytes] = (), append: Callable[[bytes], None] = in_memory) -> None:
         self.head = NO_RECORDS
         self._last: dict[tuple[str, int], tuple[int, int]] = {}
-        self._contributions: dict[tuple[int, str], list[Contribution]] = {}
+        self._entered: Counter[tuple[str, int]] = Counter()
+        self._contributions: list[tuple[Occasion, Contribution]] = []
         self._statements: dict[str, str] = {}
         self._transcripts: dict[tuple[str, int, int, int], str] = {}
         self._released: set[str] = set()
@@ -82,22 +108,37 @@ class AttemptLog:
         counter = (header.round, header.attempt)
         if counter <= self._last.get((header.run.hex(), header.work), (0, 0)):
             raise ProtocolError("replayed", f"attempt {counter} of this run was entered here before")
-        self._write(kind="begin", run=header.run.hex(), work=int(header.work), counter=counter)
+        self._write(
+            kind="begin",
+            plan=header.plan_hash.hex(),
+            run=header.run.hex(),
+            work=int(header.work),
+            counter=counter,
+        )
+
+    def entered(self, header: Header) -> int:
+        """How many attempts of the round with the header's number were entered, in all runs of its plan."""
+        return self._entered[header.plan_hash.hex(), header.round]
 
     def contribute(self, header: Header, contribution: Contribution) -> None:
         """Write that a masked vector is about to leave, which is already release."""
         self._write(
             kind="contribute",
-            work=int(header.work),
-            model=header.model_hash.hex(),
+            **vars(Occasion.of(header)),
             session=contribution.session.hex(),
             members=b"".join(sorted(contribution.members)).hex(),
             threshold=contribution.threshold,
         )
 
     def contributions(self, header: Header) -> tuple[Contribution, ...]:
-        """What left the site for the same work on the same model, in this run or another."""
-        return tuple(self._contributions.get((header.work, header.model_hash.hex()), ()))
+        """What left the site in the same round of the same run, or on the same model in that run."""
+        here = Occasion.of(header)
+        return tuple(contribution for occasion, contribution in self._contributions if occasion.meets(here))
+
+    def runs(self, plan_hash: bytes) -> Collection[bytes]:
+        """The runs of a plan in which something left the site."""
+        plan = plan_hash.hex()
+        return {bytes.fromhex(occasion.run) for occasion, _ in self._contributions if occasion.plan == plan}
 
     def state(self, header: Header, session: bytes, statement: bytes) -> None:
         """Commit to the one statement on a session. Raises "equivocation" for a second one."""
@@ -148,7 +189,9 @@ class AttemptLog:
         fields: dict[str, Any] = json.loads(record)
         match fields["kind"]:
             case "begin":
-                self._last[fields["run"], fields["work"]] = (fields["counter"][0], fields["counter"][1])
+                round_, attempt = fields["counter"]
+                self._last[fields["run"], fields["work"]] = (round_, attempt)
+                self._entered[fields["plan"], round_] += 1
             case "contribute":
                 self._apply_contribution(fields)
             case "state":
@@ -168,7 +211,8 @@ class AttemptLog:
         joined = bytes.fromhex(fields["members"])
         members = frozenset(joined[i : i + KEY_BYTES] for i in range(0, len(joined), KEY_BYTES))
         contribution = Contribution(bytes.fromhex(fields["session"]), members, fields["threshold"])
-        self._contributions.setdefault((fields["work"], fields["model"]), []).append(contribution)
+        occasion = Occasion(fields["plan"], fields["run"], fields["round"], fields["model"])
+        self._contributions.append((occasion, contribution))
 
 
 def require_closed(
@@ -194,6 +238,6 @@ def require_closed(
         if len(closers) < contribution.threshold:
             raise ProtocolError(
                 "unclosed",
-                f"this site contributed to this model before; {len(closers)} of the {contribution.threshold} "
-                "sites needed have closed that session",
+                f"this site contributed to this round or model before; {len(closers)} of the "
+                f"{contribution.threshold} sites needed have closed that session",
             )

@@ -66,7 +66,7 @@ class Header:
     `n_min`, the fewest sites whose sum is ever opened; `roster_hash`, empty in a plain session;
     `previous_transcript`, the statement of the completed attempt; the numbers that bound and hide a
     contribution (`clip`: L2 norm, `range`: largest magnitude of a coordinate, `noise`: multiplier,
-    `lanes`: values in a word); and `abandoned`, earlier sessions on this model to be closed.
+    `lanes`: values in a word); and `abandoned`, earlier sessions of this round or on this model to be closed.
     """
 
     plan_hash: bytes

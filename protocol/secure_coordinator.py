@@ -6,7 +6,7 @@ number of sites. Its whole state is `to_bytes`, which `save` gets at the end of 
 next one's requests can be read: after a crash it resumes the same session with the same U2 and U3.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sealora.protocol import secure_messages
 from sealora.protocol.agreement import Agreement
@@ -26,7 +26,7 @@ from sealora.protocol.thresholds import floor, threshold
 from sealora.protocol.unmasking import Unmasking
 
 NAMED = 5
-"""Silent sites that an error names."""
+"""Sites that an error names for each reason."""
 
 
 class SecureCoordinatorHalf:
@@ -114,7 +114,7 @@ class SecureCoordinatorHalf:
 
     @property
     def abandoned(self) -> tuple[bytes, ...]:
-        """Sessions that the header of another attempt on this model has to abandon."""
+        """Sessions that the header of another attempt of this round or on this model has to abandon."""
         opened = self._state.phase >= MASK and not self._state.finished
         return (*self.header.abandoned, *((self._state.agreement.name,) if opened else ()))
 
@@ -128,7 +128,7 @@ class SecureCoordinatorHalf:
 
     @property
     def closures(self) -> tuple[Closure, ...]:
-        """Closures gathered so far, for the half of another attempt on this model."""
+        """Closures gathered so far, for the half of another attempt of this round or on this model."""
         return tuple(self._state.closures.values())
 
     def requests(self) -> Mapping[str, bytes]:
@@ -267,11 +267,21 @@ class SecureCoordinatorHalf:
     ) -> AttemptFailed | AttemptPending:
         """Pending as long as the session, which some have begun to open, can still be opened."""
         if self._may_open():
-            awaited = self._awaited()
-            silent = ", ".join(awaited[:NAMED]) + (" …" if len(awaited) > NAMED else "")
+            silent = _named(self._awaited())
             return AttemptPending(
                 f"the sum of round {self.header.round} is not open yet: {message} No answer from {silent}.",
                 "Bring them back, if possible without a restart, and resume: they are asked again.",
             )
-        reasons = "".join(f" {site}: {reason}." for site, reason in sorted(self._intake.left.items()))
-        return AttemptFailed(message + reasons, culprits | self.culprits)
+        return AttemptFailed(message + _reasons(self._intake.left), culprits | self.culprits)
+
+
+def _reasons(left: Mapping[str, str]) -> str:
+    """A sentence for each reason that sites gave, with those that gave it."""
+    sites: dict[str, list[str]] = {}
+    for site, reason in sorted(left.items()):
+        sites.setdefault(reason, []).append(site)
+    return "".join(f" {_named(names)}: {reason}." for reason, names in sites.items())
+
+
+def _named(sites: Sequence[str]) -> str:
+    return ", ".join(sites[:NAMED]) + (" …" if len(sites) > NAMED else "")

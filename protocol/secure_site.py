@@ -239,6 +239,7 @@ class SecureSiteHalf:
         site_checks.check_sharers(request.sharers, self._own, agreement)
         site_checks.check_size(request.sharers, agreement.floor)
         site_checks.check_still_closed(self._log.contributions(self.header), self._closed)
+        admission.check_runs(self.header, self._membership.floors, self._log)
         self._sharers = request.sharers
         peers = agreement.peers(self._own, frozenset(request.sharers))
         self._take(peers, request.sealed)

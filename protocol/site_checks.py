@@ -69,10 +69,10 @@ def check_sharers(sharers: Sequence[int], own: int, agreement: Agreement) -> Non
 
 
 def check_still_closed(contributions: Collection[Contribution], closed: Collection[Contribution]) -> None:
-    """ "unclosed": no other session on this model went on to R2 since those were seen to be closed."""
+    """ "unclosed": no other session of this round or on this model went on to R2 since those were closed."""
     if not set(contributions) <= set(closed):
         raise ProtocolError(
-            "unclosed", "this site contributed to this model in a session held at the same time"
+            "unclosed", "this site contributed to this round or model in a session held at the same time"
         )
 
 

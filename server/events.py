@@ -116,7 +116,7 @@ class BudgetSpent:
 
     round: int
     sites: tuple[str, ...]
-    """Those that refused."""
+    """Those that refused; none where a resumed run had ended before."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from sealora.models.adapter import AdapterLayout, pack
 from sealora.models.task import Metrics
-from sealora.plan.payload import payload_layout, round_context
+from sealora.plan.payload import payload_layout, plan_bounds, round_context
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.codec import Layout, Values
 from sealora.protocol.errors import AttemptFailed, AttemptPending, BudgetError, RunError
@@ -23,6 +23,8 @@ from sealora.server.store import Checkpoint, CheckpointStore
 from sealora.strategies.strategy import Context, Strategy
 
 Sums = Mapping[str, Values]
+MAX_REASON = 400
+"""Characters of an error's reason; all of it is in the log."""
 
 
 @dataclass
@@ -118,6 +120,8 @@ class Gathering:
     _broke: dict[int, frozenset[str]] = field(default_factory=dict)
     """Groups that cannot pay, and those of their sites that refused to."""
     _cohorts: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    _reason: str = ""
+    """Why the last attempt that was lost was lost."""
 
     def run(self) -> Gathered:
         """Ask until enough sums are there.
@@ -135,7 +139,8 @@ class Gathering:
             self._require_hope()
             self._require_budget()
         raise RunError(
-            f"round {self.number} found no quorum in {self.plan.rounds.attempts} attempts.",
+            f"round {self.number} found no quorum in {self.plan.rounds.attempts} attempts. The last: "
+            f"{_shortened(self._reason)}",
             "The rounds before are kept: mend the sites and resume.",
         )
 
@@ -209,7 +214,7 @@ class Gathering:
         """The header of a fresh attempt. Raises RunError where these sites cannot have a sum."""
         excluded = frozenset(self.standing.excluded)
         cohort = select_cohort(self.plan, members, subject.round, excluded, subject.work)
-        layout, checkpoint = self._layout(cohort), self.checkpoint
+        layout, bounds, checkpoint = self._layout(cohort), plan_bounds(self.plan), self.checkpoint
         completed, transcript = checkpoint.completed, checkpoint.transcript
         if group:
             completed, transcript = checkpoint.completed_together(cohort)
@@ -226,8 +231,9 @@ class Gathering:
             levels=layout.levels,
             completed=completed,
             previous_transcript=transcript,
-            clip=self.plan.codec.clip,
-            range=self.plan.codec.range,
+            clip=bounds.clip,
+            range=bounds.range,
+            noise=bounds.noise,
             lanes=layout.lanes_used,
             contributed=checkpoint.contributed(cohort),
         )
@@ -247,7 +253,8 @@ class Gathering:
             self._lose(attempt.group, attempt.number, failure)
             return
         self.standing.excluded |= failure.culprits
-        self.tell(AttemptLost(self.number, attempt.number, _of_group(attempt.group, failure.message)))
+        self._reason = _of_group(attempt.group, failure.message)
+        self.tell(AttemptLost(self.number, attempt.number, self._reason))
         if attempt.out_of_budget and self._unaffordable(attempt, header):
             self._broke[attempt.group] = frozenset(attempt.out_of_budget)
 
@@ -256,7 +263,8 @@ class Gathering:
         if not group:
             raise error
         self._lost[group] = error
-        self.tell(AttemptLost(self.number, attempt, _of_group(group, error.message)))
+        self._reason = _of_group(group, error.message)
+        self.tell(AttemptLost(self.number, attempt, self._reason))
 
     def _too_few(self, attempt: Attempt) -> AttemptFailed | None:
         """Why the uploads are too few to be compared, if they are: each spoiler was an attacker, too."""
@@ -313,6 +321,10 @@ class Gathering:
 
 def _of_group(group: int, message: str) -> str:
     return f"group {group}: {message}" if group else message
+
+
+def _shortened(reason: str) -> str:
+    return reason if len(reason) <= MAX_REASON else reason[: MAX_REASON - 1] + "…"
 
 
 def _total(sums: Sequence[Sums]) -> Sums:

@@ -16,7 +16,7 @@ from sealora.plan.settings import PlanSettings
 from sealora.protocol.errors import BudgetError, UsageError
 from sealora.protocol.fleet import Fleet
 from sealora.protocol.messages import Work
-from sealora.server.events import Evaluated, Event, Observer, RoundDone, RoundRecord, RunStarted
+from sealora.server.events import BudgetSpent, Evaluated, Event, Observer, RoundDone, RoundRecord, RunStarted
 from sealora.server.gathering import Gathered, Gathering, Standing, Sums
 from sealora.server.sessions import PlainSessions, Sessions
 from sealora.server.store import Checkpoint, CheckpointStore
@@ -50,6 +50,10 @@ class Coordinator:
         checkpoint = self._restore()
         self._tell(RunStarted(self.plan.rounds.count, self.fleet.sites, checkpoint.history))
         for number in range(checkpoint.round + 1, self.plan.rounds.count + 1):
+            if self._kept(checkpoint) is not None:
+                # The run had ended for want of budget, and sites do not train on a model that they evaluated.
+                self._tell(BudgetSpent(number, ()))
+                break
             try:
                 checkpoint = self._round(checkpoint, number)
             except BudgetError:
@@ -133,7 +137,7 @@ class Coordinator:
             sums = self._public_sums(checkpoint)
             tables = self.task.tables(sums) if self.measure_public is not None else {}
             return Evaluated(self.task.metrics(sums), tables, ())
-        kept = self.store.evaluation(checkpoint.round) if self.plan.privacy.private else None
+        kept = self._kept(checkpoint)
         if kept is not None:
             return kept
         try:
@@ -145,6 +149,10 @@ class Coordinator:
         if self.plan.privacy.private:
             self.store.save_evaluation(checkpoint.round, evaluated)
         return evaluated
+
+    def _kept(self, checkpoint: Checkpoint) -> Evaluated | None:
+        """The noised metrics of the checkpoint's model, if they were released before."""
+        return self.store.evaluation(checkpoint.round) if self.plan.privacy.private else None
 
     def _metric_sums(self, gathered: Gathered) -> Sums:
         return metric_sums(self.plan, self.task, gathered.sums, len(gathered.contributors))

@@ -22,6 +22,11 @@ class Recorder:
             self.history = (*self.history, event.record)
         elif isinstance(event, BudgetSpent) and event.round <= self._rounds:
             self.stopped = (
-                f"The privacy budgets of {len(event.sites)} sites do not pay for round {event.round}: the "
+                f"The privacy budgets of {_counted(event.sites)} do not pay for round {event.round}: the "
                 f"model is that of round {event.round - 1}. What is spent does not come back."
             )
+
+
+def _counted(sites: tuple[str, ...]) -> str:
+    """How many sites; a resumed run that had ended does not know."""
+    return f"{len(sites)} sites" if sites else "the sites"

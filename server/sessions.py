@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from sealora.protocol.agreement import sign_header
+from sealora.protocol.attempts import Occasion
 from sealora.protocol.coordinator_state import CoordinatorState
 from sealora.protocol.errors import ProtocolError, RunError, UsageError
 from sealora.protocol.heads import HeadBook
@@ -115,8 +116,9 @@ class SecureSessions:
     """The coordinator sees the sum.
 
     A session in which masked updates may have left, but that yielded no sum, is abandoned by the
-    next attempt on the same model; the closures gathered meanwhile go along (SPEC.md, retry). `rosters`
-    gives the roster in force and is asked before each attempt, so that members come and go without a pause.
+    next attempt of the same round or on the same model; the closures gathered meanwhile go along (SPEC.md,
+    retry). `rosters` gives the roster in force and is asked before each attempt, so that members come and go
+    without a pause.
     Unmasking uses `threads`; `heads` is what the sites signed of their logs and ledgers before.
     """
 
@@ -241,18 +243,18 @@ class SecureSessions:
         return self._last
 
     def _before(self, header: Header) -> SecureCoordinatorHalf | None:
-        """The last half, if it was about the same work on the same model."""
-        about = (header.work, header.model_hash)
-        if self._last is not None and (self._last.header.work, self._last.header.model_hash) == about:
-            return self._last
+        """The last half, if sites that contributed to it contribute again only against closures."""
+        last = self._last
+        if last is not None and Occasion.of(last.header).meets(Occasion.of(header)):
+            return last
         return None
 
 
 def _spent(half: SecureCoordinatorHalf) -> RunError:
-    """Why there is no other attempt on a model: the one before can no longer be closed."""
+    """Why there is no other attempt: the one before can no longer be closed."""
     liars = ", ".join(sorted(half.culprits))
     return RunError(
-        f"round {half.header.round} cannot be masked: too many sites have released their shares for this "
-        "model before, and they do so once.",
+        f"round {half.header.round} cannot be masked: too many sites have released their shares in this "
+        "round, or on this model, before, and they do so once.",
         "Start a new run with another seed" + (f", without {liars}." if liars else "."),
     )

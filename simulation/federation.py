@@ -13,7 +13,7 @@ from sealora.models.adapter import Adapter, Tensors
 from sealora.models.base import Base
 from sealora.models.task import Counts, Example, Task
 from sealora.plan.loader import Plan
-from sealora.plan.payload import require_known
+from sealora.plan.payload import plan_bounds, require_known
 from sealora.plan.workers import simulated_workers
 from sealora.protocol.errors import PlanError
 from sealora.server.sessions import Sessions
@@ -120,7 +120,11 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
     plan = workshop.plan
     tell(f"Preparing the data of {len(names):,} sites")
     identities = make_identities(
-        names, plan.secure_aggregation, state / "heads.jsonl", plan.simulation.ideal_above
+        names,
+        plan.secure_aggregation,
+        state / "heads.jsonl",
+        plan.simulation.ideal_above,
+        plan_bounds(plan),
     )
     ledgers = ledger_folder(plan, state)
     purses = make_purses(plan, ledgers, dealt.tables()) if plan.privacy.private else {}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sealora.client.site import SessionFactory
 from sealora.plan.workers import available_cores
-from sealora.protocol.admission import Floors, Membership
+from sealora.protocol.admission import Bounds, Floors, Membership
 from sealora.protocol.heads import HeadBook
 from sealora.protocol.keys import IdentityKey
 from sealora.protocol.messages import MAX_COHORT
@@ -17,6 +17,8 @@ from sealora.protocol.signatures import Signatures
 from sealora.server.audit import open_head_book
 from sealora.server.sessions import PlainSessions, SecureSessions, Sessions
 from sealora.simulation.sessions import SimulatedSessions, SiteSessions
+
+NO_BOUNDS = Bounds()
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,13 @@ def make_identities(
     settings: SecureAggregationSettings,
     heads: Path | None = None,
     ideal_above: int = MAX_COHORT,
+    bounds: Bounds = NO_BOUNDS,
 ) -> Identities:
     """Fresh identity keys and a roster that every site has signed; plain sessions if the plan says so.
 
     `heads` is the file in which the coordinator notes what the sites sign of their logs and ledgers;
     without one it remembers as long as it lives. Cohorts of more than `ideal_above` sites are summed by an
-    ideal functionality.
+    ideal functionality. `bounds` are the plan's.
     As all sites are in this process, a signature that one of them has verified is good for the others, too.
     """
     if not settings.enabled:
@@ -52,7 +55,7 @@ def make_identities(
         revision = revision.signed(site, key)
     roster = Roster((revision,))
     floors, known = Floors(), Signatures()
-    memberships = {site: Membership(site, key, roster, floors, known) for site, key in keys.items()}
+    memberships = {site: Membership(site, key, roster, floors, bounds, known) for site, key in keys.items()}
     real = SecureSessions(coordinator, lambda: roster, settings, threads=available_cores(), heads=book)
     sessions = SimulatedSessions(real, roster, settings, ideal_above)
     halves = SiteSessions(memberships, sessions.party_of)

@@ -25,6 +25,7 @@ from sealora.models.adapter import Adapter, AdapterLayout, Array, Tensors, Tenso
 from sealora.models.settings import ModelSettings, TaskSettings
 from sealora.models.task import LOSS_UNITS, Counts, Example, SumSpec
 from sealora.plan import contract as contracts
+from sealora.plan.payload import plan_bounds
 from sealora.plan.privacy_forecast import plan_schedule
 from sealora.plan.settings import PlanSettings
 from sealora.privacy.events import Budget
@@ -190,7 +191,11 @@ def toy_federation(
     contract = Contract(plan, plan_hash, ToyMetrics(), strategy or load_strategy(plan.strategy))
     made = {f"site-{number}": number for number in range(1, sites + 1)}
     identities = make_identities(
-        list(made), plan.secure_aggregation, folder / "heads.jsonl", plan.simulation.ideal_above
+        list(made),
+        plan.secure_aggregation,
+        folder / "heads.jsonl",
+        plan.simulation.ideal_above,
+        plan_bounds(plan),
     )
     toys = {
         name: toy_site(folder, name, contract, number, identities.sites[name])

@@ -1,11 +1,14 @@
 """A site's attempt log on disk: what a full disk, a second process or a damaged file do to it."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from sealora.client.attempt_file import AttemptFile
+from sealora.protocol.attempts import Contribution
 from sealora.protocol.errors import DataError, ProtocolError, RefusedError, RunError, UsageError
+from sealora.protocol.messages import Header, Work
 
 SITE = bytes(32)
 FIRST, SECOND = bytes([1]) * 32, bytes([2]) * 32
@@ -86,6 +89,30 @@ def test_another_sites_and_a_damaged_one_are_refused(path):
     path.write_bytes(path.read_bytes().replace(b"release", b"close"))
     with pytest.raises(DataError, match="damaged"):
         AttemptFile(path, SITE)
+
+
+def test_a_log_of_another_version_is_not_taken_for_an_empty_one(path, monkeypatch):
+    monkeypatch.setattr("sealora.client.attempt_file.FORMAT", "sealora-attempts-1")
+    AttemptFile(path, SITE).close()
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match=r"another version of Sealora.* new identity key"):
+        AttemptFile(path, SITE)
+
+
+@pytest.fixture
+def header():
+    return Header(bytes(32), bytes(16), 1, 1, Work.TRAIN, bytes(32), ("a", "b", "c"), 1, 1, 1)
+
+
+def test_what_left_counts_after_a_restart(path, header):
+    with AttemptFile(path, SITE) as file:
+        file.log.begin(header)
+        file.log.contribute(header, Contribution(FIRST, frozenset({SITE}), 3))
+    with AttemptFile(path, SITE) as file:
+        assert file.log.runs(header.plan_hash) == {header.run}
+        assert file.log.entered(header) == 1
+        evaluation = replace(header, work=Work.EVALUATE, round=2)
+        assert [left.session for left in file.log.contributions(evaluation)] == [FIRST]
 
 
 def test_a_closed_file_promises_nothing(path):

@@ -116,6 +116,16 @@ def test_a_crash_while_preparing_leaves_what_was(tmp_path, monkeypatch):
     assert held(tmp_path) == 1
 
 
+def test_another_run_has_another_memory(tmp_path):
+    for run, number in ((b"a" * 16, 1), (b"b" * 16, 2)):
+        memory = SiteMemory(tmp_path).of_run(run)
+        assert memory.read() == {}
+        memory.prepare(1, 1, value(number))
+        memory.commit((1, 1), 1)
+    assert held(tmp_path / (b"a" * 16).hex()) == 1
+    assert SiteMemory(tmp_path).read() == {}
+
+
 def test_damage_is_told(tmp_path):
     (tmp_path / "committed.safetensors").write_bytes(b"nonsense")
     with pytest.raises(ModelError, match="hold no tensors"):

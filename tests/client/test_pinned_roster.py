@@ -12,6 +12,7 @@ from sealora.protocol.errors import RefusedError, UsageError
 from sealora.protocol.keys import IdentityKey
 from sealora.protocol.roster import Roster, genesis
 from sealora.server.roster_book import RosterBook
+from sealora.simulation.toy import toy_plan
 
 
 def raw(partners):
@@ -139,7 +140,7 @@ def test_the_promise_is_on_disk_before_the_signature(partners, monkeypatch):
 
 def test_secure_sessions_go_by_the_roster_and_the_floors_of_the_moment(partners):
     ams, ber, _cph = partners.found("ams", "ber", "cph")
-    sessions = SecureSessionsOfSite(ams, ams.identity(None), AttemptLog())
+    sessions = SecureSessionsOfSite(ams, ams.identity(None), AttemptLog(), toy_plan())
     before = sessions.membership()
     assert (before.site, before.roster, before.floors.n_min) == ("ams", PinnedRoster(ams).current(), 3)
     text = ams.settings_path.read_text().replace("minimum_contributors = 3", "minimum_contributors = 9")

@@ -42,7 +42,7 @@ def planned(extra=""):
 
 
 def policy(extra="", plan=None):
-    return Policy(from_text(SITE + extra), {plan_name(plan or planned())})
+    return Policy(from_text(SITE + extra), {plan_name(plan or planned()): 1})
 
 
 def header(plan, **changes):
@@ -118,6 +118,9 @@ TABLE = {
         ("a round that the plan does not have", {"round": 6}, ""),
         ("a second final evaluation", {"round": 7, "work": Work.EVALUATE}, ""),
     ],
+    "limits.attempts": [
+        ("a plan that tries too often", {"plan": "rounds.attempts = 9\n"}, "limits.attempts = 8\n")
+    ],
     "limits.hours": [
         ("the wrong time", {"now": NOON.replace(hour=14)}, HOURS),
         ("just too late", {"now": NOON.replace(hour=13, minute=0)}, HOURS),
@@ -163,8 +166,8 @@ def test_the_starter_refuses_everything():
 
 def test_every_line_is_in_the_table():
     names = {line(policy(), case(planned())).line for line in LINES}
-    # Columns are checked when site.toml is loaded; approvals have a test of their own.
-    assert names == {*TABLE, "allow.plans", "allow.columns"}
+    # Columns are checked when site.toml is loaded; approvals and runs have tests of their own.
+    assert names == {*TABLE, "allow.plans", "allow.columns", "limits.runs"}
 
 
 @pytest.mark.parametrize("hour", [20, 23, 0, 5, 12])
@@ -235,9 +238,32 @@ def test_before_a_roster_is_known_floors_wait_for_the_round():
 
 
 def test_the_secure_half_has_the_same_floors():
-    site = policy("floors = { colluders = 2, minimum_contributors = 7 }\n")
-    assert site.floors == Floors(n_min=7, colluders=2)
-    assert policy("floors = { minimum_contributors = 0 }\n").floors.n_min == 3
+    plan = planned()
+    site = policy("floors = { colluders = 2, minimum_contributors = 7 }\nlimits.attempts = 5\n")
+    assert site.floors(plan) == Floors(n_min=7, colluders=2, attempts=5, runs=1)
+    assert policy("floors = { minimum_contributors = 0 }\n").floors(plan).n_min == 3
+
+
+@pytest.mark.parametrize(
+    ("approved", "extra", "runs"),
+    [
+        (1, "", 1),
+        (2, "", 2),
+        (2, "limits.runs = 3\n", 6),
+        (0, "", 0),
+        (0, 'allow.plans = ["{0}"]\n', 1),
+        (1, 'allow.plans = ["{0}"]\n', 2),
+    ],
+)
+def test_each_approval_is_good_for_so_many_runs(approved, extra, runs):
+    plan = planned()
+    site = Policy(
+        from_text(SITE + extra.format(plan_name(plan))), {plan_name(plan): approved} if approved else {}
+    )
+    assert site.floors(plan).runs == runs
+    assert site.floors(planned("seed = 1\n")).runs == 0
+    (verdict,) = [verdict for verdict in site.check(case(plan)) if verdict.line == "limits.runs"]
+    assert (verdict.allowed, verdict.asks) == (True, f"{runs} approved so far")
 
 
 STRICT = policy("floors = { cohort = 4, colluders = 1, minimum_contributors = 4 }\n")

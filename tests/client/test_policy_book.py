@@ -79,6 +79,7 @@ class Asked(Home):
             "quorum": 1,
             "words": layout.words,
             "levels": layout.levels,
+            "lanes": layout.lanes_used,
         }
         header = Header(**{**fields, **changes})
         return messages.parse_reply(

@@ -32,6 +32,21 @@ def test_what_is_hidden(sections, words):
     assert words in told(16, **sections)
 
 
+def test_above_200_sites_the_coordinator_is_trusted_to_follow_the_protocol():
+    assert "also if 100 of them conspire with it, as long as it follows the protocol (semi-honest" in told(
+        300
+    )
+    assert "follows the protocol" not in told(200)
+
+
+def test_how_often_is_told():
+    assert "each tried up to 3 times before the run pauses and up to 1,000 times in all" in told(16)
+    assert "An approval is good for one run: the coordinator gets one sum a round with this site" in told(16)
+    plain = told(secure_aggregation={"enabled": False}, rounds={"attempts": 1})
+    assert "each tried once before the run pauses, with" in plain
+    assert "good for" not in plain
+
+
 def test_products_tell_the_coordinator_more():
     assert "the space that the updates of all sites span" in told(strategy={"name": "fedex"})
     assert "space" not in told(strategy={"name": "hetlora"})

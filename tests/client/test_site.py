@@ -46,6 +46,7 @@ def header(contract, tensors=TENSORS, trains=NAMES, **changes):
             "quorum": 1,
             "words": layout.words,
             "levels": layout.levels,
+            "lanes": layout.lanes_used,
             **changes,
         }
     )
@@ -93,6 +94,7 @@ REFUSED = {
     "another model": ({"model_hash": bytes(32)}, Reason.PROTOCOL, "not the one that the header names"),
     "too many words": ({"words": 10**6}, Reason.PROTOCOL, "dimensions are not the plan's"),
     "other levels": ({"levels": 3}, Reason.PROTOCOL, "dimensions are not the plan's"),
+    "fewer lanes": ({"lanes": 1}, Reason.PROTOCOL, "dimensions are not the plan's"),
     "a larger cohort's words": (
         {"cohort": MANY}, Reason.PROTOCOL, "dimensions are not the plan's",
     ),
@@ -142,6 +144,13 @@ def test_rounds_and_attempts_only_go_forward(site, again):
     assert contributes(site, opening(site.contract, round=2, attempt=3))
 
 
+def test_each_run_counts_for_itself(site):
+    for run in (bytes(16), b"r" * 16):
+        assert contributes(site, opening(site.contract, round=2, attempt=2, run=run))
+    for run in (bytes(16), b"r" * 16):
+        assert "already answered" in refusal(site, opening(site.contract, round=1, run=run)).text
+
+
 @pytest.mark.parametrize(
     "request_bytes",
     [b"", b"\xff", b"\x0a\xff\xff\xff\xff\x0f", bytes(100), messages.request(Open(b"", b"", ()))],
@@ -181,7 +190,7 @@ def test_what_goes_wrong_at_the_site_is_told(site, error, reason):
 
 
 def test_a_damaged_memory_is_told(toy, tmp_path):
-    folder = tmp_path / "sites" / "site-1"
+    folder = tmp_path / "sites" / "site-1" / bytes(16).hex()
     folder.mkdir(parents=True)
     (folder / "committed.safetensors").write_bytes(b"x")
     assert "hold no tensors" in refusal(toy.sites["site-1"], opening(toy.contract)).text
@@ -189,12 +198,13 @@ def test_a_damaged_memory_is_told(toy, tmp_path):
 
 def test_a_refused_header_commits_no_memory(toy, tmp_path):
     site = toy.sites["site-1"]
-    site.memory.prepare(1, 1, tensors_of("kept"))
+    memory = site.memory.of_run(bytes(16))
+    memory.prepare(1, 1, tensors_of("kept"))
     refusal(site, opening(toy.contract, round=2, completed=(1, 1), plan_hash=bytes(32)))
-    assert site.memory.read() == {}
+    assert memory.read() == {}
     contributed = ((1, 1), (0, 0))
     contributes(site, opening(toy.contract, round=2, completed=(1, 1), contributed=contributed))
-    assert set(site.memory.read()) == set(NAMES)
+    assert set(memory.read()) == set(NAMES)
 
 
 @settings(deadline=None, max_examples=300)

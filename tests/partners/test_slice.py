@@ -34,6 +34,17 @@ def windows(payload):
     return [part for part in parts if len(set(part)) >= 4]
 
 
+def test_a_second_run_with_the_same_agents_is_like_the_first(tmp_path):
+    with Federation(tmp_path / "partners", sites=3, colluders=0) as federation:
+        federation.open()
+        first = federation.result()
+        (federation.root / "run").rename(federation.root / "first run")
+        federation.coordinate()
+        assert federation.result() == first
+        for agent in federation.agents.values():
+            assert len(agent.events("training")) == 4
+
+
 @pytest.mark.parametrize("secure", [True, False])
 def test_partners_get_the_adapter_of_the_simulation(tmp_path, simulated, payloads, secure):
     """And what passes on the way shows no site's update and no count, unless the plan hides nothing."""

@@ -17,9 +17,10 @@ from sealora.client.pinned_roster import PinnedRoster
 from sealora.client.site import Site
 from sealora.models.task import Example
 from sealora.plan.logs import Log
+from sealora.plan.payload import plan_bounds
 from sealora.plan.signals import until_signalled
 from sealora.protocol import messages
-from sealora.protocol.admission import Membership
+from sealora.protocol.admission import Floors, Membership
 from sealora.protocol.messages import Header, Open
 from sealora.protocol.plain import PlainSiteHalf
 from sealora.protocol.secure_site import SecureSiteHalf
@@ -65,7 +66,9 @@ def main(root: Path, name: str) -> int:
     with ExitStack() as stack:
         attempts = stack.enter_context(AttemptFile(folder.path / "attempts.jsonl", folder.public))
         audit = stack.enter_context(folder.audit_log())
-        membership = Membership(name, folder.identity(None), PinnedRoster(folder).current())
+        roster = PinnedRoster(folder).current()
+        identity, floors = folder.identity(None), Floors(runs=2)
+        membership = Membership(name, identity, roster, floors, plan_bounds(plan))
 
         def secure(opening: Open) -> SiteHalf:
             return SecureSiteHalf(opening, membership, attempts.log)

@@ -169,9 +169,10 @@ def test_a_lost_attempt_leaves_memory_as_it_was(tmp_path):
     assert adapter.sha256() == counting(tmp_path / "2").coordinator().run()[0].sha256()
 
 
-def remembered(toy):
-    """How often each site thinks that it was in a sum."""
-    counts = {name: site.memory.read().get("count", [0]) for name, site in toy.sites.items()}
+def remembered(toy, state="state"):
+    """How often each site thinks that it was in a sum of the run."""
+    run = store.CheckpointStore(toy.folder / state).load().run
+    counts = {name: site.memory.of_run(run).read().get("count", [0]) for name, site in toy.sites.items()}
     return {name: int(count[0]) for name, count in counts.items()}
 
 
@@ -188,6 +189,16 @@ def test_a_site_remembers_every_round_that_it_is_in_the_sum_of_and_no_other(tmp_
     expected = {name: contributed(recorder.history, name) for name in toy.sites}
     assert remembered(toy) == expected
     assert expected["site-2"] <= 1 < expected["site-1"]
+
+
+def test_a_second_run_with_the_same_sites_is_like_the_first(tmp_path):
+    toy, models = counting(tmp_path), []
+    for state in ("state", "again"):
+        coordinator = toy.coordinator()
+        coordinator.store = store.CheckpointStore(tmp_path / state)
+        models.append(coordinator.run()[0].sha256())
+        assert set(remembered(toy, state).values()) == {3}
+    assert models[0] == models[1]
 
 
 def test_a_run_that_finds_no_quorum_stops_and_can_be_resumed(tmp_path):

@@ -17,12 +17,14 @@ from sealora.client.policy_book import PolicyBook
 from sealora.plan.settings import RoundsSettings
 from sealora.privacy.audit_log import AuditLog, read_records, traffic
 from sealora.protocol.attempts import AttemptLog
+from sealora.protocol.errors import RunError
 from sealora.protocol.settings import SecureAggregationSettings
 from sealora.server import authority
 from sealora.server.audit_trail import AuditTrail
 from sealora.server.events import RoundDone, SiteRefused
 from sealora.server.roster_book import RosterBook
 from sealora.server.sessions import SecureSessions
+from sealora.server.store import CheckpointStore
 from sealora.simulation.toy import toy_federation, toy_plan, toy_site
 
 MODEL = "a1" * 32
@@ -64,7 +66,7 @@ class Run:
         text = folder.settings_path.read_text().replace("models = []", f'models = ["{MODEL}"]')
         folder.settings_path.write_text(text)
         approval.record(folder, "approve", plan_name(PLAN), "toy", "kim", NOON)
-        sessions = SecureSessionsOfSite(folder, folder.identity(None), AttemptLog())
+        sessions = SecureSessionsOfSite(folder, folder.identity(None), AttemptLog(), PLAN)
         site = toy_site(self.partners.folder / "toy", folder.name, self.contract, 2, sessions)
         site.policy = PolicyBook(folder, lambda: NOON)
         self.logs.append(folder.audit_log())
@@ -89,15 +91,16 @@ class Run:
         if isinstance(event, RoundDone) and event.record.round in self.then:
             self.then[event.record.round]()
 
-    def go(self):
+    def go(self, state="state"):
         federation = self.partners.federation
         identity = federation.identity(None)
         with AuditLog(federation.audit_path, f"coordinator of {federation.card.name}") as log:
             coordinator = self.toy.coordinator(observers=(AuditTrail(log), self))
             coordinator.plan_hash = self.contract.plan_hash
+            coordinator.store = CheckpointStore(self.partners.folder / state)
             coordinator.fleet = RosterFleet(self.handlers, self.book)
             coordinator.sessions = SecureSessions(identity, self.book.current, PLAN.secure_aggregation)
-            coordinator.run()
+            return coordinator.run()[0].sha256()
 
     @property
     def contributors(self):
@@ -180,3 +183,16 @@ def test_what_left_a_site_is_what_the_coordinator_received(started):
         ), "three rounds and the evaluation"
         received = [r for r in server if r.direction == "in" and r.detail.get("site") == name]
         assert sum(part.size for part in left.values()) == sum(record.size for record in received)
+
+
+@pytest.mark.slow
+def test_a_second_run_needs_a_second_approval_and_nothing_else(started):
+    """The same plan and seed, so the same first model; the sites' processes, logs and memories go on."""
+    run = started("ams", "ber", "cph")
+    first = run.go()
+    with pytest.raises(RunError, match=r"ams, ber, cph: exhausted, the runs .* are used up \(1\); approve"):
+        run.go("again")
+    for folder in run.folders.values():
+        approval.record(folder, "approve", plan_name(PLAN), "toy", "kim", NOON)
+    assert run.go("again") == first
+    assert run.contributors == [("ams", "ber", "cph")] * 6

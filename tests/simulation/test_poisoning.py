@@ -11,6 +11,7 @@ from sealora.client.site import Contract, Site
 from sealora.models.adapter import Adapter, AdapterLayout, TensorSpec
 from sealora.models.site_data import SiteData
 from sealora.models.task import Example, SumSpec
+from sealora.plan.payload import plan_bounds
 from sealora.plan.settings import RoundsSettings, SimulationSettings
 from sealora.protocol.groups import fixed_groups
 from sealora.protocol.settings import SecureAggregationSettings
@@ -87,7 +88,8 @@ def accuracy(folder, name="fedavg", options=None, secure=True, attackers=()):
     )
     contract = Contract(plan, bytes(32), Accuracy(), load_strategy(plan.strategy))
     first = {"head.weight": np.zeros(FEATURES, np.float32), "head.bias": np.zeros(1, np.float32)}
-    identities, made = make_identities(SITES, plan.secure_aggregation), make_attackers(plan, SITES, None)
+    identities = make_identities(SITES, plan.secure_aggregation, bounds=plan_bounds(plan))
+    made = make_attackers(plan, SITES, None)
     sites = {}
     for number, site in enumerate(SITES):
         rows, memory = rows_of(number), SiteMemory(folder / site)

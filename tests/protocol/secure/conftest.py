@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from sealora.protocol.admission import Floors, Membership
+from sealora.protocol.admission import Bounds, Floors, Membership
 from sealora.protocol.agreement import sign_header
 from sealora.protocol.attempts import NO_RECORDS, AttemptLog, Head
 from sealora.protocol.keys import IdentityKey, verify
@@ -17,6 +17,7 @@ from sealora.protocol.secure_coordinator import SecureCoordinatorHalf
 from sealora.protocol.secure_site import Aborted, SecureSiteHalf
 
 PHASES = 5
+BOUNDS = Bounds(clip=1.0, range=1.0, noise=1.0)
 NEVER = PHASES
 
 
@@ -88,7 +89,7 @@ class Cohort:
         return Open(header, tensors, ("a",), sign_header(self.coordinator_key, header))
 
     def membership(self, name: str) -> Membership:
-        return Membership(name, self.identities[name], self.roster, self.floors)
+        return Membership(name, self.identities[name], self.roster, self.floors, BOUNDS)
 
     def half(self, name: str, opening: Open) -> SecureSiteHalf:
         self.halves[name] = SecureSiteHalf(opening, self.membership(name), self.logs[name])

@@ -58,12 +58,40 @@ def test_runs_and_kinds_of_work_count_apart(disk, header):
     refused("replayed", disk.log.begin, header(round=5))
 
 
-def test_contributions_are_found_by_work_and_model(disk, header):
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, True),
+        ({"round": 7, "work": Work.EVALUATE}, True),
+        ({"model_hash": bytes(32), "work": Work.EVALUATE}, True),
+        ({"plan_hash": b"p" * 32}, True),
+        ({"round": 7, "model_hash": bytes(32)}, False),
+        ({"run": b"r" * 16}, False),
+    ],
+)
+def test_contributions_are_found_by_round_and_by_model_within_a_run(disk, header, changes, found):
     contribution = Contribution(SESSION, PUBLICS, 3)
     disk.log.contribute(header(), contribution)
-    assert disk.log.contributions(header(run=b"r" * 16, round=7)) == (contribution,)
-    assert disk.log.contributions(header(work=Work.EVALUATE)) == ()
-    assert disk.log.contributions(header(model_hash=bytes(32))) == ()
+    assert disk.log.contributions(header(**changes)) == ((contribution,) if found else ())
+
+
+def test_runs_count_by_plan_once_something_left(disk, header):
+    another, plan = b"r" * 16, b"p" * 32
+    disk.log.begin(header())
+    assert disk.log.runs(bytes(32)) == set()
+    for changes in ({}, {"round": 2}, {"run": another}, {"run": b"q" * 16, "plan_hash": plan}):
+        disk.log.contribute(header(**changes), Contribution(SESSION, PUBLICS, 3))
+    assert disk.log.runs(bytes(32)) == {bytes(16), another}
+    assert disk.log.runs(plan) == {b"q" * 16}
+
+
+def test_attempts_are_counted_by_round(disk, header):
+    for changes in ({}, {"attempt": 5}, {"work": Work.EVALUATE}, {"round": 2}, {"run": b"r" * 16}):
+        disk.log.begin(header(**changes))
+    disk.log.begin(header(run=b"q" * 16, plan_hash=b"p" * 32))
+    assert disk.log.entered(header(attempt=9)) == 4
+    assert disk.log.entered(header(round=2)) == 1
+    assert disk.log.entered(header(round=3)) == 0
 
 
 def test_one_statement_for_a_session(disk, header):

@@ -1,5 +1,7 @@
 """After a failure: sessions are closed before another one on the same model, or the run waits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -106,19 +108,60 @@ def test_closures_are_kept_over_attempts(make_cohort):
     assert len(again.closures) == 5
 
 
-def test_the_same_model_may_be_evaluated_and_trained_from(make_cohort):
-    cohort = make_cohort(3)
-    for work in (Work.EVALUATE, Work.TRAIN):
-        opening = cohort.opening(work=work)
-        assert_sum(cohort, cohort.run(opening, cohort.coordinator(opening)))
+ANOTHER_RUN = b"another run" + bytes(5)
+OTHER = {"tensors": b"other", "model_hash": model_hash(b"other", ("a",))}
 
 
-def test_a_model_is_contributed_to_once_in_whatever_run(make_cohort):
+@pytest.mark.parametrize("work", [Work.EVALUATE, Work.TRAIN])
+@pytest.mark.parametrize("changes", [{"round": 2}, {"attempt": 2, **OTHER}, {"round": 1, "attempt": 2}])
+def test_a_round_or_model_is_contributed_to_once_in_whatever_work(make_cohort, work, changes):
     cohort = make_cohort(3)
     opening = cohort.opening()
     cohort.run(opening, cohort.coordinator(opening))
     with pytest.raises(Aborted, match="still open"):
-        cohort.half(cohort.names[0], cohort.opening(run=b"another run" + bytes(5)))
+        cohort.half(cohort.names[0], cohort.opening(work=work, **changes))
+
+
+def test_a_run_ends_with_the_evaluation_of_a_model_that_was_not_trained_on(make_cohort):
+    cohort = make_cohort(3)
+    for opening in (cohort.opening(), cohort.opening(work=Work.EVALUATE, round=2, **OTHER)):
+        assert_sum(cohort, cohort.run(opening, cohort.coordinator(opening)))
+
+
+def test_what_failed_is_closed_before_an_evaluation_of_its_model(make_cohort):
+    """As where privacy budgets end a run amid a round."""
+    cohort = make_cohort(4)
+    failed = fail(cohort, two_gone(cohort, MASK))
+    assert_sum(cohort, retry(cohort, failed, work=Work.EVALUATE, round=2))
+
+
+def test_a_plan_is_run_as_often_as_was_approved_and_then_like_the_first_time(make_cohort):
+    cohort = make_cohort(3)
+    first = cohort.opening()
+    cohort.run(first, cohort.coordinator(first))
+    again = cohort.opening(run=ANOTHER_RUN)
+    with pytest.raises(Aborted, match=r"runs .* approved are used up \(1\)") as stopped:
+        cohort.half(cohort.names[0], again)
+    assert stopped.value.failure == "exhausted"
+    cohort.floors = replace(cohort.floors, runs=2)
+    assert_sum(cohort, cohort.run(again, cohort.coordinator(again)))
+    # The first run goes on.
+    following = cohort.opening(round=2, **OTHER)
+    assert_sum(cohort, cohort.run(following, cohort.coordinator(following)))
+
+
+def test_another_plan_may_begin_with_the_same_model(make_cohort):
+    cohort = make_cohort(3)
+    for changes in ({}, {"run": ANOTHER_RUN, "plan_hash": b"p" * 32}):
+        opening = cohort.opening(**changes)
+        assert_sum(cohort, cohort.run(opening, cohort.coordinator(opening)))
+
+
+def test_a_run_that_never_got_to_masks_does_not_count(make_cohort):
+    cohort = make_cohort(4)
+    fail(cohort, two_gone(cohort, 1))
+    opening = cohort.opening(run=ANOTHER_RUN)
+    assert_sum(cohort, cohort.run(opening, cohort.coordinator(opening)))
 
 
 def test_the_next_round_names_the_transcript_of_the_last(make_cohort):

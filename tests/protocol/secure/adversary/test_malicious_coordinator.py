@@ -24,12 +24,12 @@ from sealora.protocol.agreement import (
     sealing_key,
     sign_header,
 )
-from sealora.protocol.attempts import AttemptLog
+from sealora.protocol.attempts import AttemptLog, Occasion
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.keys import ExchangeKey, IdentityKey, unseal, verify
-from sealora.protocol.messages import model_hash
+from sealora.protocol.messages import Work, model_hash
 from sealora.protocol.secure_messages import Advert, Member
-from sealora.protocol.secure_site import Aborted
+from sealora.protocol.secure_site import Aborted, SecureSiteHalf
 
 A, B, C, D, E, F, G = (f"site{number:04}" for number in range(7))
 LOW_ORDER = bytes(32)
@@ -107,16 +107,20 @@ def low_colluders(attacker):
 
 
 def little_noise(attacker):
-    """Less noise than the site's policy asks for."""
-    attacker.cohort.floors = replace(attacker.cohort.floors, noise=2.0)
-    attacker.tell(A, attacker.cohort.opening(noise=1.0))
+    """Less noise than the plan promises."""
+    attacker.tell(A, attacker.cohort.opening(noise=0.5))
     return True
 
 
 def large_clip(attacker):
-    """A larger clip than the site's policy admits."""
-    attacker.cohort.floors = replace(attacker.cohort.floors, clip=0.5)
-    attacker.tell(A, attacker.cohort.opening(clip=1.0))
+    """A larger clip than the plan's, under which one site's update would show in the sum."""
+    attacker.tell(A, attacker.cohort.opening(clip=2.0))
+    return True
+
+
+def other_range(attacker):
+    """Another range than the plan's, by which sums would be decoded."""
+    attacker.tell(A, attacker.cohort.opening(range=0.5))
     return True
 
 
@@ -359,7 +363,7 @@ def restored_site(attacker):
     cohort = attacker.cohort
     attacker.open(cohort.opening()).share().mask().confirm((0, 1, 2, 3), [A])
     cohort.logs[B] = AttemptLog()
-    session = attacker.open(other_model(cohort, attempt=2)).share().mask()
+    session = attacker.open(other_model(cohort, round=2)).share().mask()
     return bool(session.confirm((0, 1, 2, 3), [A]))
 
 
@@ -448,14 +452,63 @@ def signers_outside_u3(attacker):
 # --- retries ---
 
 
-def retry_without_closing(attacker):
-    """The sum is opened; then the same model again, without D: the difference is D's payload."""
+def without_d(attacker, **changes):
+    """A sum of all is opened, then one without D of another session: the difference is D's payload."""
     cohort = attacker.cohort
     first = attacker.open(cohort.opening()).share().mask()
     everybody = first.total(range(4), first.release(first.confirm(range(4), cohort.names), cohort.names))
-    second = attacker.open(cohort.opening(attempt=2), [A, B, C]).share().mask()
+    second = attacker.open(cohort.opening(**changes), [A, B, C]).share().mask()
     rest = second.total(range(3), second.release(second.confirm(range(3), [A, B, C]), [A, B, C]))
     return np.array_equal(everybody - rest, cohort.payloads[D])
+
+
+def retry_without_closing(attacker):
+    """The same model again."""
+    return without_d(attacker, attempt=2)
+
+
+def evaluation_after_training(attacker):
+    """The model that was trained on is evaluated: the metrics that went along give D's by subtraction."""
+    return without_d(attacker, work=Work.EVALUATE, round=2)
+
+
+def another_model_in_the_round(attacker):
+    """Failure is feigned, and the retry's model differs in one bit."""
+    return without_d(attacker, attempt=2, tensors=b"tensorr", model_hash=model_hash(b"tensorr", ("a",)))
+
+
+def evaluation_in_the_round(attacker):
+    """The same with an evaluation, whose attempts a site counts apart."""
+    other = {"tensors": b"tensorr", "model_hash": model_hash(b"tensorr", ("a",))}
+    return without_d(attacker, work=Work.EVALUATE, **other)
+
+
+def earlier_model(attacker):
+    """A later round is about the model of an earlier one."""
+    return without_d(attacker, round=2)
+
+
+def another_run(attacker):
+    """The run is begun anew under another name, with the same model."""
+    return without_d(attacker, run=b"r" * 16)
+
+
+def two_runs_at_once(attacker):
+    """Two runs are led to R1 before either goes on; then A masks its payload in both."""
+    first = attacker.open(attacker.cohort.opening()).share()
+    held = dict(attacker.cohort.halves)
+    second = attacker.open(attacker.cohort.opening(run=b"r" * 16)).share()
+    second.mask([A])
+    attacker.cohort.halves = held
+    return bool(first.mask([A]).masked)
+
+
+def attempts_without_end(attacker):
+    """A site is made to train for one round again and again, under new names of the run, too."""
+    attacker.cohort.floors = replace(attacker.cohort.floors, attempts=9)
+    for number in range(10):
+        attacker.tell(A, attacker.cohort.opening(attempt=number + 1, run=bytes([number % 2]) * 16))
+    return True
 
 
 def retry_after_masking(attacker):
@@ -524,8 +577,9 @@ ATTACKS = [
     Attack(not_in_the_cohort, "stranger", ("admission.check_cohort",)),
     Attack(low_n_min, "weak", ("admission.check_floors",)),
     Attack(low_colluders, "weak", ("admission.check_floors",)),
-    Attack(little_noise, "weak", ("admission.check_floors",)),
-    Attack(large_clip, "weak", ("admission.check_floors",)),
+    Attack(little_noise, "weak", ("admission.check_bounds",)),
+    Attack(large_clip, "weak", ("admission.check_bounds",)),
+    Attack(other_range, "weak", ("admission.check_bounds",)),
     Attack(two_models, "wrong_model", ("admission.check_model",)),
     Attack(replayed_round, "replayed", ("attempts.AttemptLog.begin",)),
     Attack(earlier_round, "replayed", ("attempts.AttemptLog.begin",)),
@@ -587,6 +641,33 @@ ATTACKS = [
         ("admission.check_contributions", "secure_site.require_closed"),
         releases=4,
     ),
+    Attack(
+        evaluation_after_training,
+        "unclosed",
+        ("admission.check_contributions", "secure_site.require_closed"),
+        releases=4,
+    ),
+    Attack(
+        another_model_in_the_round,
+        "unclosed",
+        ("admission.check_contributions", "secure_site.require_closed"),
+        releases=4,
+    ),
+    Attack(
+        evaluation_in_the_round,
+        "unclosed",
+        ("admission.check_contributions", "secure_site.require_closed"),
+        releases=4,
+    ),
+    Attack(
+        earlier_model,
+        "unclosed",
+        ("admission.check_contributions", "secure_site.require_closed"),
+        releases=4,
+    ),
+    Attack(another_run, "exhausted", ("admission.check_runs",), releases=4),
+    Attack(two_runs_at_once, "exhausted", ("admission.check_runs",)),
+    Attack(attempts_without_end, "exhausted", ("admission.check_attempts",)),
     Attack(retry_after_masking, "unclosed", ("admission.check_contributions", "secure_site.require_closed")),
     Attack(retry_after_release, "unclosed", ("secure_site.require_closed",), releases=4),
     Attack(two_sessions_at_once, "unclosed", ("site_checks.check_still_closed",)),
@@ -695,6 +776,36 @@ def test_u2_equivocation_would_recover_a_payload_at_half_the_sites(make_attacker
     assert stopped.value.failure == "forged"
     disable("site_checks.check_receipts")
     assert u2_equivocation(make_attacker(6))
+
+
+@pytest.mark.parametrize(
+    ("attack", "meets"),
+    [
+        (evaluation_after_training, lambda one, other: one.round == other.round),
+        (earlier_model, lambda one, other: one.round == other.round),
+        (another_model_in_the_round, lambda one, other: one.model == other.model),
+        (evaluation_in_the_round, lambda one, other: one.model == other.model),
+    ],
+)
+def test_round_and_model_must_both_count(attack, meets, make_attacker, monkeypatch):
+    monkeypatch.setattr(Occasion, "meets", meets)
+    assert attack(make_attacker(4))
+
+
+def test_a_run_that_was_masked_in_must_be_looked_for_again(make_attacker, monkeypatch):
+    """Two openings see no run yet: what counts is whether the site masked in another since."""
+    monkeypatch.setattr(SecureSiteHalf, "_mask", without_runs(SecureSiteHalf._mask))
+    assert two_runs_at_once(make_attacker(4))
+
+
+def without_runs(mask):
+    """R2 in which runs are not counted."""
+
+    def unchecked(self, request):
+        self._membership = replace(self._membership, floors=replace(self._membership.floors, runs=9))
+        return mask(self, request)
+
+    return unchecked
 
 
 def test_a_closed_session_could_be_opened_if_closing_were_not_written(make_attacker, monkeypatch):
