@@ -18,7 +18,7 @@ from sealora.plan.workers import simulated_workers
 from sealora.protocol.errors import RunError, UsageError
 from sealora.simulation.engines import QUIET
 from sealora.simulation.flower_client import app
-from sealora.simulation.flower_grid import GridDesk
+from sealora.simulation.flower_grid import GridDesk, reply_limit
 from sealora.simulation.ray_processes import await_end, ray_processes
 
 Resources = dict[str, Any]
@@ -116,7 +116,8 @@ def _flower(plan: PlanSettings, actors: int) -> Iterator[GridDesk]:
     engine.start()
     desk: GridDesk | None = None
     try:
-        desk = GridDesk(_first(grids, engine), engine.is_alive)
+        limit = reply_limit(plan, NODES_PER_ACTOR)
+        desk = GridDesk(_first(grids, engine), limit, engine.is_alive)
         yield desk
     finally:
         started = ray_processes()  # Flower stops Ray, too, and then they cannot be found any more
