@@ -23,7 +23,6 @@ LONGEST = (
     "test_flower_app.py",
     "test_private_run.py",
     "test_smollm2.py",
-    "test_policy.py",
     "test_admission.py",
     "test_notebook.py",
 )
