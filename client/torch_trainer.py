@@ -15,6 +15,7 @@ import torch
 from peft import PeftModel
 
 from sealora.client.batches import shuffled_batches, sorted_batches
+from sealora.client.frozen_layers import FrozenLayers
 from sealora.client.packing_check import check_packing
 from sealora.client.schedule import learning_rate
 from sealora.models import checkpointing, lora
@@ -43,6 +44,7 @@ class TorchTrainer:
         self._class_bias: torch.Tensor | None = None
         self._draws = bytes(32)
         self._references: dict[Example, Example] = {}
+        self._remembered: dict[bytes, torch.Tensor] = {}
         if settings.gradient_checkpointing:
             checkpointing.enable(base.model)
         self._adopt(lora.attach(base.model, lora_settings, task.card.head).to(base.device))
@@ -58,6 +60,8 @@ class TorchTrainer:
     def _adopt(self, model: PeftModel) -> None:
         self.model = model
         self._dropout = lora.seed_dropout(model, self._base.device)
+        keep = self._settings.cache_frozen_layers
+        self._frozen = FrozenLayers(model, self._remembered) if keep else None
 
     def replica(self) -> "TorchTrainer":
         """A trainer for another thread: its own adapter on the same frozen base, in the same memory."""
@@ -253,7 +257,7 @@ class TorchTrainer:
         return known
 
     def _forward(self, batch: Batch) -> torch.Tensor:
-        with self._autocast():
+        with self._autocast(), self._frozen.skipped(batch) if self._frozen else nullcontext():
             return self._task.forward(self.model, batch)
 
     def _check_stopped(self) -> None:

@@ -45,27 +45,37 @@ def attach(model: nn.Module, settings: LoraSettings, head: str) -> PeftModel:
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=targets,
+        layers_to_transform=_last(model, settings.last_layers) if settings.rank else None,
     )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            adapted = get_peft_model(model, config)
-    except ValueError as error:
-        raise ModelError(f"peft cannot adapt {targets}: {str(error).splitlines()[0]}") from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        adapted = get_peft_model(model, config)
     for parameter in parameters_of(adapted).values():
         # peft leaves the head in the base's format, and half precision would lose its small steps.
         parameter.data = parameter.data.float()
     return adapted
 
 
+def _last(model: nn.Module, count: int) -> list[int] | None:
+    """Numbers of the last `count` layers; None for 0, which is all. Raises ModelError if there are fewer."""
+    if not count:
+        return None
+    layers = int(getattr(getattr(model, "config", None), "num_hidden_layers", 0))
+    if count > layers:
+        raise ModelError(
+            f"lora.last_layers is {count}, but the model has {layers} layers.", "Lower it, or remove it."
+        )
+    return list(range(layers - count, layers))
+
+
 def _targets(model: nn.Module, settings: LoraSettings) -> list[str]:
     targets = settings.target_modules or find_targets(model)
-    linear = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if _adaptable(module)}
-    names = [name for name, _ in model.named_modules()]
+    names = [name for name, module in model.named_modules() if _adaptable(module)]
+    linear = {name.rsplit(".", 1)[-1] for name in names}
     for target in targets:
         if not any(name == target or name.endswith("." + target) for name in names):
             raise ModelError(
-                f"the model has no module {target!r} for lora.target_modules.",
+                f"the model has no linear layer {target!r} for lora.target_modules.",
                 f"Linear layers: {', '.join(sorted(linear - set(HEAD_NAMES)))}.",
             )
     return sorted(targets)

@@ -38,6 +38,8 @@ class LoraSettings(Settings):
     """Dropout before A; the frozen base itself never drops out."""
     target_modules: tuple[str, ...] = ()
     """Names of the linear layers to adapt; empty picks the attention's query and value projections."""
+    last_layers: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Adapts only this many of the model's last layers; 0 adapts all."""
 
 
 class TaskSettings(Settings):
@@ -128,6 +130,9 @@ class TrainingSettings(Settings):
     """How the step size falls over the rounds of the run; all sites follow the same curve."""
     warmup_fraction: Fraction = 0.0
     """Share of the run's steps over which the step size rises from zero."""
+    cache_frozen_layers: bool = False
+    """Whether what the layers below the first adapted one make of a text is computed once and kept in memory
+    (rows · tokens · hidden size · 4 bytes). For texts that are trained on many times with `last_layers`."""
     gradient_checkpointing: bool = False
     """Whether layers are computed again for their gradients, not kept: less memory, a third more time."""
     max_gradient_norm: Annotated[float, Field(ge=0)] = 1.0

@@ -44,6 +44,8 @@ class TaskCard:
     """Whether every example's target is a class, or classes, whose frequencies mean something."""
     options_class: type[Settings] = NoOptions
     """The task's own keys, written in `[task.options]`."""
+    fixed_rows: bool = False
+    """Whether an example's tokens are the same in every batch, and in a row of their own."""
     sequences: int = 1
     """Rows of a batch that one example takes where examples are kept apart; they stand side by side."""
     reference: bool = False

@@ -249,6 +249,7 @@ ERRORS: tuple[Check, ...] = (
     task_checks.columns,
     task_checks.class_frequencies,
     task_checks.something_trains,
+    task_checks.frozen_layers,
     row_filter,
     microbatch,
     momentum,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from sealora.models.adapter import AdapterLayout, TensorSpec, values_of
 from sealora.models.base import describe, locate
@@ -32,7 +32,7 @@ ASSUMED_ROWS = 1000
 FORWARD, BACKWARD = 2, 2
 """FLOPs per parameter and token. Kaplan et al. 2020 (arXiv 2001.08361), section 2.1, count 2 forward and
 4 backward; half of the latter are gradients of the weights, and the base's are frozen. Nothing goes
-backward through the base where the head alone is trained."""
+backward through layers below the first adapted one."""
 
 EFFICIENCY = 0.5
 """Share of the speed of large matrix products that training is assumed to reach."""
@@ -113,7 +113,7 @@ def forecast(
     payload = payload_layout(plan, strategy, load_task(plan.task), context, Work.TRAIN)
     trained = values_of(context.layout.training)
     rows = plan.data.rows / plan.simulation.sites if plan.data.rows else ASSUMED_ROWS
-    seconds = flops(plan, size, rows) / (EFFICIENCY * flops_per_second)
+    seconds = flops(plan, size, rows, adapted_share(plan)) / (EFFICIENCY * flops_per_second)
     return Forecast(
         parameters=layout.parameters,
         parameters_trained=trained,
@@ -149,20 +149,43 @@ def masks(plan: PlanSettings, sites: int) -> Masks | None:
     return Masks(sites, colluders, outcome.threshold, opened, outcome.dropouts, groups)
 
 
-def flops(plan: PlanSettings, base_parameters: int, rows: float) -> float:
-    """Operations of one site in one round: training on its rows, evaluation on those held out."""
-    tested = plan.data.test_fraction * rows
-    backward = BACKWARD if plan.lora.rank else 0
-    passes = (FORWARD + backward) * plan.training.epochs * (rows - tested) + FORWARD * tested
+def flops(plan: PlanSettings, base_parameters: int, rows: float, adapted: float) -> float:
+    """Operations of one site in one round: training on its rows, evaluation on those held out.
+
+    `adapted` is the share of the layers from the first adapted one on. Layers that are computed once are
+    shared out among the rounds.
+    """
+    private, training = plan.privacy.private, plan.training
+    tested = 0.0 if private else plan.data.test_fraction * rows
+    forward, once = float(FORWARD), 0.0
+    if training.cache_frozen_layers:
+        forward, once = FORWARD * adapted, FORWARD * (1 - adapted) / plan.rounds.count
+    drawn = (
+        plan.privacy.steps_of(training.epochs) * plan.privacy.sampling_rate if private else training.epochs
+    )
+    trained = drawn * (rows - tested)
+    passes = (forward + BACKWARD * adapted) * trained + forward * tested + once * rows
     return passes * plan.task.max_length * base_parameters
+
+
+def adapted_share(plan: PlanSettings) -> float:
+    """Share of the model's layers from the first adapted one on, as `lora.last_layers` says."""
+    if not plan.lora.rank or not plan.lora.last_layers:
+        return float(plan.lora.rank > 0)
+    layers = int(getattr(read_config(plan.model), "num_hidden_layers", plan.lora.last_layers))
+    return plan.lora.last_layers / layers
+
+
+def read_config(settings: ModelSettings) -> PretrainedConfig:
+    """A base model's configuration."""
+    options = {"revision": settings.revision} if settings.revision else {}
+    return AutoConfig.from_pretrained(locate(settings), **options)
 
 
 def count_parameters(settings: ModelSettings) -> int:
     """Values of a base model outside its embeddings, from its configuration alone."""
-    options = {"revision": settings.revision} if settings.revision else {}
-    config = AutoConfig.from_pretrained(locate(settings), **options)
     with torch.device("meta"):
-        return int(AutoModel.from_config(config).num_parameters(exclude_embeddings=True))
+        return int(AutoModel.from_config(read_config(settings)).num_parameters(exclude_embeddings=True))
 
 
 def safetensors_bytes(specs: Iterable[TensorSpec]) -> int:

@@ -114,6 +114,22 @@ def something_trains(plan: PlanSettings) -> Iterator[Problem]:
         yield Problem(("lora", "rank"), f"{plan.task.name} trains no head.", "Set a rank of 1 or more.")
 
 
+def frozen_layers(plan: PlanSettings) -> Iterator[Problem]:
+    """What is computed once needs layers that stay as they are, and texts that come back as they were."""
+    if not plan.training.cache_frozen_layers:
+        return
+    key, lora = ("training", "cache_frozen_layers"), plan.lora
+    card = _card(plan)
+    if card is not None and not card.fixed_rows:
+        yield Problem(key, f"{plan.task.name} gives the model other rows every time.", "Remove it.")
+    elif lora.rank and not lora.last_layers and not lora.target_modules:
+        yield Problem(
+            key,
+            "all layers are adapted.",
+            "Set lora.last_layers, such as to 1, or remove cache_frozen_layers.",
+        )
+
+
 def unread_columns(plan: PlanSettings) -> Iterator[Problem]:
     """Columns that are named, but not those of this task."""
     card = _card(plan)

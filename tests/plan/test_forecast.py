@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sealora.models.adapter import AdapterLayout, TensorSpec, pack
-from sealora.plan.forecast import flops, forecast, measure_flops, safetensors_bytes
+from sealora.plan.forecast import adapted_share, flops, forecast, measure_flops, safetensors_bytes
 from sealora.plan.loader import Plan
 
 LAYOUT = AdapterLayout(
@@ -132,7 +132,30 @@ def test_a_core_is_all_that_is_sent():
 
 
 def test_a_head_alone_needs_no_gradients_of_the_base():
-    assert flops(PLAN.replace(lora={"rank": 0}), 1000, 1000) == pytest.approx(10 * 1000 * 1000 * 2)
+    plan = PLAN.replace(lora={"rank": 0})
+    assert adapted_share(plan) == 0
+    assert flops(plan, 1000, 1000, 0.0) == pytest.approx(10 * 1000 * 1000 * 2)
+
+
+def test_layers_below_the_first_adapted_one_cost_a_pass_for_each_text():
+    plan = PLAN.replace(lora={"last_layers": 1}, rounds={"count": 4})
+    assert flops(plan, 1000, 1000, 0.25) == pytest.approx(10 * 1000 * (800 * 2.5 + 200 * 2))
+    cached = plan.replace(training={"cache_frozen_layers": True})
+    once = 1000 * 2 * 0.75 / 4
+    assert flops(cached, 1000, 1000, 0.25) == pytest.approx(10 * 1000 * (800 * 1.0 + 200 * 0.5 + once))
+
+
+def test_private_sites_train_on_what_they_draw():
+    privacy = {
+        "guarantee": "record",
+        "epsilon": 8.0,
+        "delta": 1e-5,
+        "sampling_rate": 0.5,
+        "expected_batch": 500.0,
+        "steps_per_round": 3,
+    }
+    plan = PLAN.replace(privacy=privacy, strategy={"weighting": "uniform"}, data={"drop_duplicates": False})
+    assert flops(plan, 1000, 1000, 1.0) == pytest.approx(10 * 1000 * 1000 * 1.5 * 4)
 
 
 def test_fewer_bits_and_larger_cohorts_change_the_upload():
@@ -148,7 +171,7 @@ def test_sites_are_the_cohort_or_all():
 
 def test_time_is_operations_over_speed():
     # 1000 assumed rows of 10 tokens: 800 trained at 4, 200 tested at 2 FLOPs a parameter.
-    assert flops(PLAN, 1000, 1000) == pytest.approx(10 * 1000 * (800 * 4 + 200 * 2))
+    assert flops(PLAN, 1000, 1000, 1.0) == pytest.approx(10 * 1000 * (800 * 4 + 200 * 2))
     found = predicted(rounds={"count": 5}, simulation={"workers": 2})
     assert found.seconds_per_round == pytest.approx(3.6e7 / 0.5e9)
     assert found.seconds == pytest.approx(found.seconds_per_round * 8 * 5 / 2)
