@@ -46,6 +46,7 @@ def keep_gradients(model: nn.Module) -> None:
     On CPUs with AVX512-BF16, bitsandbytes packs them anew in the first pass without gradients, for a product
     that has none: a base that was evaluated once would pass nothing back to the adapters below it.
     """
+    module: Any
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
