@@ -44,9 +44,9 @@ KINDS: dict[str, Settings] = {
 """What is trained: always the head, and of the last layer's query and value A and B, or B alone."""
 RATES: dict[str, dict[str, float]] = {
     "head": {"1": 2.0, "3": 2.0, "8": 2.0, OPEN: 3e-3},
-    "frozen_a": {"1": 2.5, "3": 5.0, "8": 5.0, OPEN: 1e-3},
-    "lora_2": {"1": 2.5, "3": 5.0, "8": 5.0, OPEN: 1e-3},
-    "lora_8": {"1": 2.0, "3": 4.0, "8": 4.0, OPEN: 1e-3},
+    "frozen_a": {"1": 2.5, "3": 5.0, "8": 5.0, OPEN: 2e-3},
+    "lora_2": {"1": 2.5, "3": 5.0, "8": 5.0, OPEN: 2e-3},
+    "lora_8": {"1": 2.0, "3": 4.0, "8": 4.0, OPEN: 2e-3},
 }
 """Step sizes by kind and ε."""
 WITHOUT: Settings = {
