@@ -8,8 +8,8 @@ import torch
 
 from sealora.client.torch_trainer import TorchTrainer
 from sealora.models import quantization
-from sealora.models.base import base_hash, load_base
-from sealora.models.lora import initial_adapter
+from sealora.models.base import load_base
+from sealora.models.lora import frozen_tensors, initial_adapter
 from sealora.models.settings import ModelSettings
 from sealora.models.task import load_task
 from sealora.plan.loader import Plan
@@ -34,9 +34,10 @@ privacy = { guarantee = "record", epsilon = 8.0, delta = 1e-5, sampling_rate = 0
 """
 BYTES = {"none": 4, "int8": 1, "int4": 0.5}
 """Of a frozen linear layer's weight."""
-DISTANCE = {"int8": 0.02, "int4": 0.2}
-"""At most, of outputs and of what a step adds to the adapter: relative, L2."""
-LAYER = "query", "q_proj"
+DISTANCE = {"int8": 0.02, "int4": 0.15}
+"""At most, of a layer's outputs: relative, L2."""
+LIKENESS = {"int8": 0.99, "int4": 0.4}
+"""At least, of what a step adds to the adapter: the cosine. So narrow a model feels every lost bit."""
 
 
 @pytest.fixture
@@ -70,14 +71,17 @@ def step(found):
     return np.concatenate([(end[name] - first[name]).ravel() for name in sorted(first)])
 
 
-def output(found):
-    found.prepare(initial_adapter(found.layout, 0).tensors, [], bytes(32))
-    with torch.no_grad():
-        return found.model(input_ids=torch.tensor([[7, 8, 9, 10, 11, 12]])).logits.numpy()
+@torch.no_grad()
+def output(layer):
+    return layer(torch.randn(64, 16, generator=torch.Generator().manual_seed(0))).numpy()
 
 
-def near(found, exact, bits):
-    return 0 < np.linalg.norm(found - exact) <= DISTANCE[bits] * np.linalg.norm(exact)
+def distance(found, exact):
+    return np.linalg.norm(found - exact) / np.linalg.norm(exact)
+
+
+def likeness(found, exact):
+    return found @ exact / np.linalg.norm(found) / np.linalg.norm(exact)
 
 
 @needs_bitsandbytes
@@ -89,12 +93,12 @@ def test_less_memory_and_nearly_the_same_model(trainer, task, bits):
         weight = frozen_layer(one).weight
         assert weight.numel() * weight.element_size() == 16 * 16 * BYTES[many]
         assert not weight.requires_grad
-    before = base_hash(found._base)
-    assert before != base_hash(exact._base), "what was quantised otherwise is another base"
+    frozen = [tensor.clone() for tensor in frozen_tensors(found.model)]
+    assert 0 < distance(*(output(frozen_layer(one)) for one in (found, exact))) <= DISTANCE[bits]
     added = step(found)
-    assert near(added, step(exact), bits)
-    assert near(output(found), output(exact), bits)
-    assert base_hash(found._base) == before
+    assert likeness(added, step(exact)) >= LIKENESS[bits]
+    found.evaluate(initial_adapter(found.layout, 0).tensors, examples(found))
+    assert all(map(torch.equal, frozen, frozen_tensors(found.model)))
     np.testing.assert_array_equal(step(found), added, "gradients flow through a base that was evaluated, too")
 
 
