@@ -31,6 +31,7 @@ from accuracy import EXAMPLE, difference_figures
 from numpy.typing import NDArray
 from pairs import json_line, machine, table
 from rich.console import Console
+from seeds import parse_seeds
 
 import sealora
 from sealora.client import contribution, site
@@ -189,18 +190,12 @@ def report(seeds: Sequence[int], found: Sequence[Mapping[str, float]]) -> str:
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="2 to 16 bits a value against 32, over paired seeds.")
-    parser.add_argument("--quick", action="store_true", help="one seed, 300 reviews, one round")
     parser.add_argument(
         "--probe", action="store_true", help="print the largest coordinates and errors of sums, and stop"
     )
     parser.add_argument("--codecs", default=",".join(MEASURED), help="which; some need a --probe before")
     parser.add_argument("--rows", type=int, help="reviews (1,200; quick 300)")
-    parser.add_argument("--seeds", type=int, help="how many seeds, from 1 (5; quick 1)")
-    parser.add_argument("--out", type=Path, help="folder of the runs (runs/benchmark-precision[-quick])")
-    chosen = parser.parse_args()
-    chosen.seeds = chosen.seeds or (1 if chosen.quick else 5)
-    chosen.out = chosen.out or Path("runs") / f"benchmark-precision{'-quick' * chosen.quick}"
-    return chosen
+    return parse_seeds(parser, "precision", "one seed, 300 reviews, one round")
 
 
 def show_probe(plan: Plan, out: Path, console: Console) -> None:
