@@ -88,7 +88,13 @@ def _meet_ray(address: str) -> None:
 
 def _start_ray(plan: PlanSettings, folder: Path) -> None:
     cores = max(1, round(simulated_workers(plan) * actor_cpus(plan)))
-    ray.init(num_cpus=cores, include_dashboard=False, _temp_dir=str(folder), **SILENT)
+    try:
+        ray.init(num_cpus=cores, include_dashboard=False, _temp_dir=str(folder), **SILENT)
+    except (
+        Exception
+    ) as error:  # Ray raises plain ones, for instance where a busy machine starts it too slowly
+        why = " ".join(str(error).split())[:120]
+        raise RunError(f"Ray did not start ({why}).", "Try again, or simulate with --engine local.") from None
     require_closed()
 
 
