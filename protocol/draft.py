@@ -18,6 +18,8 @@ class Changes:
     """Sites that stay, with another identity key."""
     coordinator: bool
     """Whether another key would sign headers."""
+    colluders: int | None
+    """The c before, if it is another: it decides how many signatures the revision after this one needs."""
 
 
 @dataclass(frozen=True)
@@ -105,4 +107,5 @@ def changes(before: Revision | None, after: Revision) -> Changes:
             sorted(s for s in members.keys() & after.members.keys() if members[s] != after.members[s])
         ),
         coordinator=before is not None and before.coordinator != after.coordinator,
+        colluders=before.colluders if before is not None and before.colluders != after.colluders else None,
     )

@@ -212,6 +212,15 @@ def _(scene):
     return ["site", "roster", "sign", path, "--dir", ams.path, "--yes"]
 
 
+@stage("a draft whose names would write other lines")
+def _(scene):
+    ams, federation = scene.partners.member("ams"), scene.partners.federation
+    forged = "ber: one two three four\n  cph\x1b[2K"
+    members = {"ams": ams.public, forged: IdentityKey.generate().public}
+    path = scene.write("draft.jsonl", genesis(members, federation.public, 0).serialise())
+    return ["site", "roster", "review", path, "--dir", ams.path]
+
+
 @stage("an approval of another draft")
 def _(scene):
     ams = scene.partners.member("ams")

@@ -34,6 +34,7 @@ from sealora.protocol.agreement import (
     words_digest,
 )
 from sealora.protocol.attempts import AttemptLog
+from sealora.protocol.draft import Draft
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.keys import IdentityKey
 from sealora.protocol.messages import Header, Open, Work, model_hash
@@ -177,13 +178,17 @@ def targets(tape: Recording) -> list[Target]:
     refusal = messages.reply(messages.Refusal(messages.Reason.POLICY, "no"))
     wrapped = [messages.request(request) for request in tape.requests]
     replies = [messages.reply(answer) for answer in tape.answers]
+    roster = tape.roster.serialise()
+    draft = tape.roster.revisions[-1].next({**tape.roster.members, "new": bytes(32)}).serialise()
+    hostile = [draft.replace(b'"new"', name) for name in (b'"\\ud800"', b'"a\\n\\u001b[2K"', b'""')]
     return [
         Target("header", Header.parse, (header,), messages_pb2.Header),
         Target("request", messages.parse_request, (opening, *wrapped), messages_pb2.Request),
         Target("reply", messages.parse_reply, (refusal, *replies), messages_pb2.Reply),
         Target("secure request", secure_request, tuple(tape.requests), secure_messages_pb2.SecureRequest),
         Target("secure reply", secure_reply, tuple(tape.answers), secure_messages_pb2.SecureReply),
-        Target("roster", Roster.parse, (tape.roster.serialise(),)),
+        Target("roster", Roster.parse, (roster, *hostile)),
+        Target("draft", Draft.parse, (roster + draft, *(roster + line for line in hostile))),
         Target("plain coordinator", partial(plain_coordinator, header), (plain,), messages_pb2.Contribution),
         Target("plain site", PlainSiteHalf(tape.opening).receive, (plain,)),
         Target("opening", partial(open_site, tape.roster), (opening,), messages_pb2.Request),
