@@ -12,6 +12,7 @@ from sealora.plan import schema
 from sealora.plan.locator import Key
 from sealora.plan.problems import Problem, did_you_mean, printable
 from sealora.plan.toml_file import FileKind
+from sealora.protocol.visible import first_hidden
 
 SCHEMA = 1
 
@@ -30,7 +31,14 @@ def schema_problems(table: Mapping[str, Any], kind: FileKind) -> Iterator[Proble
 
 
 def value_problems(value: object, key: Key = ()) -> Iterator[Problem]:
-    """Numbers that no settings can hold: they have no place in JSON, which is what is hashed."""
+    """Values that no settings can hold, whatever their key.
+
+    Numbers without a place in JSON, which is what is hashed; and texts, or keys, with characters that a
+    reader does not see: a plan is approved by people, who must see all of it.
+    """
+    for text, what in ((value, "holds"), (key[-1] if key else "", "is a key that holds")):
+        if isinstance(text, str) and (character := first_hidden(text)):
+            yield Problem(key, f"{what} a control or invisible character ({character}).", "Remove it.")
     if isinstance(value, float) and not math.isfinite(value):
         yield Problem(key, f"must be a finite number, not {value}.")
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
