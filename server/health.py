@@ -14,7 +14,7 @@ from sealora.protocol.errors import ProtocolError
 SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
-class HealthService(health_pb2_grpc.HealthServicer):
+class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gRPC has no types
     """Answers `Check`. `identify` raises ProtocolError for a peer that is not let in."""
 
     def __init__(self, services: tuple[str, ...], identify: Callable[[Any], str]) -> None:
