@@ -267,6 +267,17 @@ def _(scene):
     return ["site", "egress", "--dir", ams.path]
 
 
+@stage("a socket in the place of a file")
+def _(scene):
+    place = scene.write("records.csv", b"text,label\n")
+    return ["site", "agent", scene.plan(), "--dir", scene.partners.member("ams").path, "--socket", place]
+
+
+@stage("a status that is damaged")
+def _(scene):
+    return ["server", "status", scene.write("status.json", b"[]").parent]
+
+
 def test_the_document_and_the_cases_agree():
     assert set(STAGES) == set(TABLE)
     assert len(TABLE) > 25
