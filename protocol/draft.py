@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.keys import verify
-from sealora.protocol.roster import REVISION, Revision, Roster, check_members, quorum
+from sealora.protocol.roster import MAX_ROSTER_BYTES, REVISION, Revision, Roster, check_members, quorum
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,10 @@ class Draft:
     @staticmethod
     def parse(raw: bytes) -> "Draft":
         """Raises ProtocolError unless the bytes are a roster in force and a revision after it."""
-        *before, last = raw.splitlines() or [b""]
-        return Draft(Roster.parse(b"\n".join(before)) if before else None, Revision.parse(last))
+        if len(raw) > MAX_ROSTER_BYTES:
+            raise ProtocolError("malformed", "the draft is too long")
+        before, _, last = raw.rstrip(b"\r\n").rpartition(b"\n")
+        return Draft(Roster.parse(before) if before else None, Revision.parse(last))
 
     @property
     def _revisions(self) -> tuple[Revision, ...]:

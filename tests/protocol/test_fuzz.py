@@ -12,6 +12,7 @@ import secrets
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealora.protocol import messages, messages_pb2, secure_messages, secure_messages_pb2
+from sealora.protocol import (
+    certificates,
+    frames,
+    link_pb2,
+    messages,
+    messages_pb2,
+    secure_messages,
+    secure_messages_pb2,
+)
 from sealora.protocol.admission import Membership
 from sealora.protocol.agreement import (
     ABORT,
@@ -34,8 +43,18 @@ from sealora.protocol.agreement import (
     words_digest,
 )
 from sealora.protocol.attempts import AttemptLog
+from sealora.protocol.certificates import (
+    authority_certificate,
+    check_authority,
+    issue,
+    new_tls_key,
+    requested_key,
+    verify_certificate,
+)
 from sealora.protocol.draft import Draft
+from sealora.protocol.enrolment import Approval, Bundle, EnrolmentRequest, dump, load
 from sealora.protocol.errors import ProtocolError
+from sealora.protocol.frames import Credit, Hello, Part, Welcome
 from sealora.protocol.keys import IdentityKey
 from sealora.protocol.messages import Header, Open, Work, model_hash
 from sealora.protocol.plain import PlainCoordinatorHalf, PlainSiteHalf
@@ -182,6 +201,8 @@ def targets(tape: Recording) -> list[Target]:
     draft = tape.roster.revisions[-1].next({**tape.roster.members, "new": bytes(32)}).serialise()
     hostile = [draft.replace(b'"new"', name) for name in (b'"\\ud800"', b'"a\\n\\u001b[2K"', b'""')]
     return [
+        *enrolment_targets(),
+        Target("frame", frames.parse, tuple(frame.serialise() for frame in FRAMES), link_pb2.Frame),
         Target("header", Header.parse, (header,), messages_pb2.Header),
         Target("request", messages.parse_request, (opening, *wrapped), messages_pb2.Request),
         Target("reply", messages.parse_reply, (refusal, *replies), messages_pb2.Reply),
@@ -196,6 +217,55 @@ def targets(tape: Recording) -> list[Target]:
         *(site_target(tape, phase) for phase in range(1, PHASES)),
         *(coordinator_target(tape, phase) for phase in range(PHASES)),
     ]
+
+
+FRAMES = (
+    Part(bytes(16), 3, 0, b"abc", hashlib.sha256(b"abc").digest()),
+    Hello(VICTIM, bytes(16)),
+    Welcome(1, bytes(32)),
+    Credit(bytes(16), 5, 9),
+)
+
+
+def enrolment_targets() -> list[Target]:
+    """What sites and coordinator send one another as files before a link exists."""
+    now, authority_key, tls_key = datetime.now(UTC), new_tls_key(), new_tls_key()
+    authority = authority_certificate(authority_key, "stroke", now)
+    coordinator, site = identity("coordinator"), identity(VICTIM)
+    party = certificates.Party("stroke", "site", VICTIM, site.public)
+    certificate = issue(authority_key, authority, tls_key.public_key(), party, now, timedelta(days=1))
+    revision = genesis({VICTIM: site.public}, coordinator.public, 0)
+    bundle = Bundle(
+        federation="stroke",
+        address="federation.example.org:8443",
+        authority=authority.decode(),
+        coordinator=coordinator.public.hex(),
+        site=VICTIM,
+        certificate=certificate.decode(),
+        roster=revision.signed(VICTIM, site).serialise().decode(),
+    ).signed(coordinator)
+    request, approval = EnrolmentRequest.make(VICTIM, site, tls_key), Approval.make(VICTIM, site, revision)
+    return [
+        Target("bundle", partial(read_bundle, now), (dump(bundle),)),
+        Target("enrolment request", read_enrolment, (dump(request),)),
+        Target("approval", partial(load, Approval), (dump(approval),)),
+    ]
+
+
+def read_bundle(now: datetime, raw: bytes) -> None:
+    """Everything that a site reads in a bundle, its signature last: whoever signs it may be the liar."""
+    bundle = load(Bundle, raw)
+    check_authority(bundle.authority.encode())
+    verify_certificate(bundle.certificate.encode(), bundle.authority.encode(), "site", now)
+    Roster.parse(bundle.roster.encode())
+    bundle.check()
+
+
+def read_enrolment(raw: bytes) -> None:
+    """Everything that a coordinator reads in a request, its signature last."""
+    request = load(EnrolmentRequest, raw)
+    requested_key(request.tls_request.encode())
+    request.check()
 
 
 def secure_request(raw: bytes) -> object:
