@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sealora.cli.logs import show_verified, verified
 from sealora.privacy.chain import read_chain
 from sealora.privacy.ledger import FORMAT, LEDGER, Charge, read_charges
 from sealora.protocol.errors import UsageError
@@ -55,14 +56,9 @@ def verify(path: LedgerPath, as_json: AsJson = False) -> None:
     """
     rows = []
     for file in _files(path):
-        heads = [head for _, head in read_chain(file, LEDGER)]
         read_charges(file)
-        rows.append({"ledger": file.stem, "lines": len(heads), "head": heads[-1].hex() if heads else ""})
-    if as_json:
-        print(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        print(f"{row['ledger']}: {row['lines']} lines follow from one another; head {row['head'] or '-'}")
+        rows.append({**verified(file, LEDGER), "ledger": file.stem})
+    show_verified(rows, as_json)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sealora.cli.colour import print_red
 from sealora.plan.contract import resolved
 from sealora.plan.loader import Plan, load
 from sealora.plan.starter import starter
@@ -20,6 +21,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Write, check
 
 PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+UNMASKED = "none: the coordinator sees the update of every site"
 
 
 @app.command()
@@ -62,7 +64,7 @@ def check(path: PlanPath, as_json: AsJson = False) -> None:
         return
     print(f"{path} is valid; contract {plan.hash}")
     for name, value in _rows(expected):
-        print(f"  {name:<11} {value}")
+        (print_red if value == UNMASKED else print)(f"  {name:<11} {value}")
     for line in plan.warnings:
         print(f"warning: {line}")
 
@@ -140,7 +142,7 @@ def _personal(expected: "Forecast") -> str:
 def _masks(expected: "Forecast") -> str:
     masks = expected.masks
     if masks is None:
-        return "none: the coordinator sees the update of every site"
+        return UNMASKED
     dropouts = ", ".join(f"{count} in {phase}" for phase, count in masks.dropouts.items())
     groups = (
         f"{masks.groups} groups, the coordinator sees the sum of each; in the smallest "

@@ -1,10 +1,10 @@
 """Base models: found by name, loaded once, frozen, and named by the hash of their weights."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ from transformers import (
 from sealora.models.adapter import AdapterLayout
 from sealora.models.assets import bundled_model
 from sealora.models.lora import attach, layout_of
-from sealora.models.quantization import loading_options
+from sealora.models.quantization import keep_gradients, loading_options
 from sealora.models.quiet import quiet
 from sealora.models.settings import LoraSettings, ModelSettings, TaskSettings
 from sealora.models.task import Task
@@ -58,7 +58,7 @@ def load_base(settings: ModelSettings, task: Task, device: str = "") -> Base:
     source = locate(settings)
     place = torch.device(device or choose_device(settings))
     dtype, autocast = choose_dtype(settings, place)
-    quantised = loading_options(settings, place)
+    quantised = loading_options(settings, place, task.card.head)
     with _explained(settings), quiet():
         tokenizer = AutoTokenizer.from_pretrained(source, **_revision(settings))
         model, loaded = HEADS[task.card.head].from_pretrained(
@@ -73,7 +73,9 @@ def load_base(settings: ModelSettings, task: Task, device: str = "") -> Base:
     _require_fit(settings.name, model, tokenizer, task.settings.max_length)
     _adopt_padding(model, tokenizer)
     model.requires_grad_(False)
-    if not quantised:  # those are where they belong, and may not be moved
+    if quantised:  # those are where they belong, and may not be moved
+        keep_gradients(model)
+    else:
         model = model.to(place)
     return Base(model.eval(), tokenizer, place, autocast, task.card.head in TRAINED_HEADS)
 
@@ -93,8 +95,9 @@ def locate(settings: ModelSettings) -> str:
         return str(bundled_model(name.removeprefix("bundled:")))
     if name.startswith("modelscope:"):
         return _from_modelscope(name.removeprefix("modelscope:"), settings.revision)
-    if Path(name).expanduser().is_dir():
-        return str(Path(name).expanduser())
+    folder = os.path.expanduser(name)  # noqa: PTH111 - unlike Path, it leaves an unknown user's as it is
+    if os.path.isdir(folder):  # noqa: PTH112
+        return folder
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(f"there is no model folder {name!r}.", "Check model.name in the plan.")
     return name

@@ -1,5 +1,8 @@
 """What the base alone makes of an example: computed once, with the adapter off, and no trace left."""
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -20,12 +23,12 @@ TASK = PreferenceTuning(TaskSettings(name="preference_tuning", max_length=24, op
 WORDS = ("good", "warm", "bright", "kind", "bad", "cold", "dull", "cruel")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def base(tiny_chat_model):
     return load_base(ModelSettings(name=str(tiny_chat_model), device="cpu"), TASK)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def examples(base):
     asked = (("user", "the film was"),)
     pairs = [
@@ -38,7 +41,8 @@ def examples(base):
 @pytest.fixture
 def trainer(base):
     training = TrainingSettings(optimizer="sgd", learning_rate=0.5, batch_size=4, threads=1)
-    return TorchTrainer(base, TASK, LoraSettings(rank=2), training, 1)
+    fresh = replace(base, model=copy.deepcopy(base.model))  # a model takes one adapter
+    return TorchTrainer(fresh, TASK, LoraSettings(rank=2), training, 1)
 
 
 def adapter(trainer, seed=1):

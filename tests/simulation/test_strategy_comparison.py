@@ -1,9 +1,11 @@
 """Comparisons as a whole: order, resuming, refusals and failures, with runs made up; then real ones."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from safetensors.numpy import load_file
 
 import sealora
@@ -14,6 +16,7 @@ from sealora.simulation import strategy_comparison
 from sealora.simulation.contenders import read_contenders
 from sealora.simulation.run_folder import RunFolder
 from sealora.simulation.strategy_comparison import cell_folder, compare_strategies
+from sealora.simulation.strategy_report import comparison_table
 
 PLAN = """
 schema = 1
@@ -150,6 +153,23 @@ def test_labels_have_folders_of_their_own():
     folders = [cell_folder(Path("out"), label, 1) for label in labels]
     assert len(set(folders)) == len(labels)
     assert all(len(folder.parts) == 4 for folder in folders)
+
+
+def text_of(result, terminal=False):
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
+    console.print(comparison_table(result))
+    return console.file.getvalue()
+
+
+def test_runs_without_masks_are_told_in_red(runs, tmp_path):
+    seen = "the coordinator saw the update of every site."
+    result = compare(tmp_path / "masked", "fedavg,median", seeds=1)
+    assert seen not in text_of(result)
+    for one in result["strategies"][1:]:
+        one["plain"] = True
+    assert f"Without masks: in the runs of median {seen}" in text_of(result)
+    result["strategies"][0]["plain"] = True
+    assert f"\x1b[1;31mWithout masks: in these runs {seen}" in text_of(result, terminal=True)
 
 
 @pytest.mark.slow
