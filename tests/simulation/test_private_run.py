@@ -298,6 +298,7 @@ def opening(federation, **changes):
         "quorum": 1,
         "words": words.words,
         "levels": words.levels,
+        "lanes": words.lanes_used,
     }
     return messages.request(Open(Header(**{**fields, **changes}).serialise(), tensors, trains))
 
