@@ -9,7 +9,8 @@ from sealora.plan.settings import RoundsSettings, SimulationSettings
 from sealora.privacy.ledger import read_charges
 from sealora.privacy.settings import PrivacySettings
 from sealora.protocol.settings import SecureAggregationSettings
-from sealora.server.events import AttemptLost, BudgetSpent, RoundDone, SiteRefused
+from sealora.server.events import AttemptLost, BudgetSpent, Evaluated, RoundDone, SiteRefused
+from sealora.server.store import CheckpointStore
 from sealora.simulation.faults import Fault, Faults
 from sealora.simulation.toy import toy_federation, toy_plan
 from sealora.strategies.settings import StrategySettings
@@ -82,6 +83,15 @@ def test_a_budget_that_ends_in_round_3_of_10_keeps_the_model_of_round_2(tmp_path
     assert len(told.of(SiteRefused)) == SITES
     for number in range(1, SITES + 1):
         assert charged(tmp_path / "short", f"site-{number}") == [1, 2]
+
+
+def test_a_run_whose_model_was_evaluated_does_not_go_on_with_more_budget(tmp_path):
+    """Sites do not train on it: their metrics of it are in a sum already."""
+    (tmp_path / "state").mkdir()
+    CheckpointStore(tmp_path / "state").save_evaluation(0, Evaluated({}, {}, ()))
+    _, told = run(tmp_path, private_plan(False, rounds=3))
+    assert [(spent.round, spent.sites) for spent in told.of(BudgetSpent)] == [(1, ())]
+    assert not told.of(RoundDone)
 
 
 @pytest.mark.parametrize("secure", [False, True])
