@@ -1,5 +1,8 @@
 """What the base alone makes of an example: computed once, with the adapter off, and no trace left."""
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -37,10 +40,15 @@ def examples(base):
     return [example for example, _ in TASK.encode(pairs, base.tokenizer)]
 
 
+def fresh(base):
+    """The base without what an earlier trainer attached to it."""
+    return replace(base, model=copy.deepcopy(base.model))
+
+
 @pytest.fixture
 def trainer(base):
     training = TrainingSettings(optimizer="sgd", learning_rate=0.5, batch_size=4, threads=1)
-    return TorchTrainer(base, TASK, LoraSettings(rank=2), training, 1)
+    return TorchTrainer(fresh(base), TASK, LoraSettings(rank=2), training, 1)
 
 
 def adapter(trainer, seed=1):
@@ -69,7 +77,7 @@ def test_the_reference_is_the_base_whatever_the_adapter_is(trainer, examples):
 def test_it_is_computed_once_for_an_example(trainer, examples, monkeypatch):
     asked = []
     switched_off = lora.switched_off
-    monkeypatch.setattr(lora, "switched_off", lambda model: asked.append(model) or switched_off(model))
+    monkeypatch.setattr(lora, "switched_off", lambda model: asked.append(1) or switched_off(model))
     start = Start(adapter(trainer))
     trainer.evaluate(start.tensors, examples)
     trainer.train(start, names(trainer), examples, 1, bytes(32))
@@ -97,7 +105,7 @@ def test_no_more_is_kept_than_fits_and_what_was_dropped_is_computed_again(exampl
 
 
 def test_it_does_not_matter_when_or_with_whom_it_is_computed(base, trainer, examples):
-    other = TorchTrainer(base, TASK, LoraSettings(rank=2), TrainingSettings(threads=1), 1)
+    other = TorchTrainer(fresh(base), TASK, LoraSettings(rank=2), TrainingSettings(threads=1), 1)
     start = Start(adapter(trainer))
     before = trainer.train(start, names(trainer), examples, 1, bytes(32))
     trainer.evaluate(start.tensors, examples)
@@ -109,7 +117,7 @@ def test_it_does_not_matter_when_or_with_whom_it_is_computed(base, trainer, exam
 
 def test_what_a_strategy_adds_to_the_base_is_no_part_of_the_reference(base, trainer, examples):
     """Of two pairs, one is met before and one after weights were added (fedex, flora)."""
-    other = TorchTrainer(base, TASK, LoraSettings(rank=2), TrainingSettings(threads=1), 1)
+    other = TorchTrainer(fresh(base), TASK, LoraSettings(rank=2), TrainingSettings(threads=1), 1)
     draw = np.random.default_rng(3)
     added = {
         residual_of(a.module): draw.normal(0, 0.5, (b.shape[0], a.shape[1])).astype(np.float32)
