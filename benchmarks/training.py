@@ -218,10 +218,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--accuracy-seeds", type=int, default=1, help="trainings of each contestant (1)")
     parser.add_argument("--workload", choices=("all", "classification", "causal"), default="all")
     parser.add_argument(
-        "--causal-rows", type=int, help="rows of a causal model's measured call (96; quick 16)"
+        "--causal-rows", type=int, help="rows of a causal model's measured call (32; quick 16)"
     )
     chosen = parser.parse_args()
-    defaults = (160, 2, 0, 16) if chosen.quick else (800, 5, 3000, 96)
+    defaults = (160, 2, 0, 16) if chosen.quick else (800, 5, 3000, 32)
     for name, value in zip(("rows", "pairs", "accuracy_rows", "causal_rows"), defaults, strict=True):
         if getattr(chosen, name) is None:
             setattr(chosen, name, value)

@@ -27,10 +27,13 @@ def new(
     path: Annotated[Path, typer.Argument(help="Where to write the plan.")] = Path("plan.toml"),
     task: Annotated[str, typer.Option(help="What the model learns to do.")] = "classification",
     model: Annotated[str, typer.Option(help="The base model; one for the task by default.")] = "",
+    epsilon: Annotated[
+        float, typer.Option(help="Protect single rows by differential privacy with this ε, such as 8.")
+    ] = 0.0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a small plan with explanations to start from."""
-    text = starter(task, model)
+    text = starter(task, model, epsilon)
     Plan.from_text(text, "the new plan")
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:

@@ -7,8 +7,13 @@ from sealora.plan.settings import PlanSettings
 from sealora.privacy.calibration import affordable_rounds
 from sealora.privacy.schedule import Schedule, schedule
 
-DROWNED = 10.0
-"""Noise over signal in one step above which nothing is likely to be learnt."""
+VERDICTS = (
+    (0.05, "noise will hardly show."),
+    (0.3, "expect to lose some accuracy to noise."),
+    (1.0, "expect to learn little: enlarge the batches, train fewer values, or raise the budget."),
+    (math.inf, "it will not learn: enlarge the batches, train fewer values, or raise the budget."),
+)
+"""By noise over signal of a whole run, from the table of private accuracies in docs/benchmarks.md."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def privacy_forecast(plan: PlanSettings, values: int, sites: int) -> PrivacyFore
         budget=planned.budget.epsilon,
         affordable_rounds=affordable,
         noise_to_signal=ratio,
-        verdict=_verdict(ratio),
+        verdict=verdict(ratio, planned.training.steps * planned.rounds),
         metrics_noise=None if planned.metrics is None else planned.metrics.noise_multiplier,
     )
 
@@ -68,9 +73,11 @@ def noise_to_signal(noise_multiplier: float, values: int, expected_batch: float,
     return noise_multiplier * math.sqrt(values / sites) / expected_batch
 
 
-def _verdict(ratio: float) -> str:
-    if ratio >= DROWNED:
-        return "It will not learn: enlarge the batches, train fewer values, or raise the budget."
-    if ratio >= 1:
-        return "Each step is mostly noise: expect to need many steps, and a small learning_rate."
-    return "The signal of a step can stand out of its noise."
+def verdict(ratio: float, steps: int) -> str:
+    """What a noise of that ratio to the signal of one step leaves to learn in that many steps.
+
+    Signals add up over steps, noises by their squares; how much of it a model stands was measured on reviews.
+    """
+    share = ratio / math.sqrt(steps)
+    said = next(said for bound, said in VERDICTS if share < bound)
+    return f"Over all steps that is {share:.2g}: {said}"

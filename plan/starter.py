@@ -22,7 +22,18 @@ name = {task}
 
 [data]
 # A CSV, TSV, JSONL or Parquet file, a folder, or bundled:NAME.
-{data}rows = 2000                     # most rows to use; 0 uses all
+{data}{training}
+[cohort]
+size = 0                        # sites drawn for each round; 0 takes all
+quorum = 0.5                    # share of them that must contribute
+
+[simulation]                    # for `sealora simulate` only; never part of the contract
+sites = 8
+partition = "iid"               # or "dirichlet", "natural", "size"
+"""
+
+_OPEN = """\
+rows = 2000                     # most rows to use; 0 uses all
 test_fraction = 0.2             # held out at every site for the metrics
 
 [lora]
@@ -37,18 +48,41 @@ learning_rate = 1e-3
 [rounds]
 count = 3
 
-[cohort]
-size = 0                        # sites drawn for each round; 0 takes all
-quorum = 0.5                    # share of them that must contribute
-
 [strategy]
 name = "fedavg"
-
-[simulation]                    # for `sealora simulate` only; never part of the contract
-sites = 8
-partition = "iid"               # or "dirichlet", "natural", "size"
 """
+_PRIVATE = """\
+rows = 8000                     # most rows to use; 0 uses all
+drop_duplicates = false         # whether a row is used must not depend on others
 
+[lora]
+rank = 8
+alpha = 128.0                   # so large that A's and B's gradients are not clipped away beside the head's
+last_layers = 1                 # few values to train leave the noise few to fall on
+
+[training]                      # at one site in one round
+optimizer = "sgd"
+learning_rate = 4.0
+warmup_fraction = 0.15
+{cache}
+[rounds]                        # one step in each, so that the noise of all sites is averaged before the next
+count = 12
+
+[strategy]
+name = "fedavgm"                # momentum at the coordinator smooths the noise of many rounds
+weighting = "uniform"           # weights by rows would tell how many a site has
+
+[privacy]                       # of every row, at every site, for the whole run
+guarantee = "record"
+epsilon = {epsilon!r}
+delta = 1e-5                    # at most a tenth of one over a site's rows
+sampling_rate = 0.5             # share of a site's rows in one step
+expected_batch = 500            # sampling_rate times the rows that a site is publicly known to have
+steps_per_round = 1
+"""
+_CACHE = (
+    "cache_frozen_layers = true      # texts come back often: what the lower layers make of them is kept\n"
+)
 
 _LABELS = {
     "label_column": """\
@@ -93,8 +127,11 @@ text_column = "text"
 _MODELS: dict[Head, str] = {"causal_lm": "bundled:smollm2", "masked_lm": "google-bert/bert-base-uncased"}
 
 
-def starter(task: str = "classification", model: str = "") -> str:
-    """The TOML text of a plan that runs as it is with the task's own model, which "" stands for."""
+def starter(task: str = "classification", model: str = "", epsilon: float = 0.0) -> str:
+    """The TOML text of a plan that runs as it is with the task's own model, which "" stands for.
+
+    With an ε above 0 it promises privacy of single rows.
+    """
     # An unknown task's plan is refused when it is read, with what is known.
     card = task_card(task if task in registered() else "classification")
     last = card.columns(DataSettings())[-1]
@@ -103,4 +140,7 @@ def starter(task: str = "classification", model: str = "") -> str:
         model=quoted(model or _MODELS.get(card.head, "bundled:minilm")),
         labels=_LABELS.get(last, ""),
         data=_DATA.get(last, _DATA["text_column"]),
+        training=_PRIVATE.format(epsilon=epsilon, cache=_CACHE if card.fixed_rows else "")
+        if epsilon
+        else _OPEN,
     )

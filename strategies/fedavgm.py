@@ -28,7 +28,7 @@ class FedAvgMOptions(Settings):
 class FedAvgM(FedAvg):
     """FedAvg with momentum at the coordinator; sites notice nothing."""
 
-    options_class: ClassVar[type[Settings]] = FedAvgMOptions
+    options_class: ClassVar[type[FedAvgMOptions]] = FedAvgMOptions
     card: ClassVar[Card] = Card(
         summary="Momentum over the rounds smooths what cohorts with different data want.",
         source="Hsu et al. 2019, arXiv 1909.06335",
@@ -36,11 +36,12 @@ class FedAvgM(FedAvg):
 
     def __init__(self, settings: StrategySettings) -> None:
         super().__init__(settings)
-        self._beta = FedAvgMOptions.model_validate(settings.options).beta
+        self._beta = self.options_class.model_validate(settings.options).beta
 
     def init(self, model: Adapter) -> State:
         """v = 0."""
-        return {**model.tensors, VELOCITY: np.zeros(values_of(model.layout.of_kind("shared")), np.float32)}
+        shared = self.layout(model.layout, 1).of_kind("shared")
+        return {**model.tensors, VELOCITY: np.zeros(values_of(shared), np.float32)}
 
     def step(self, state: State, context: Context, aggregate: Aggregate) -> State:
         """v ← β·v + Δ, W ← W + η·v."""

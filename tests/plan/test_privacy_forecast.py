@@ -3,7 +3,7 @@
 import pytest
 
 from sealora.plan.loader import Plan
-from sealora.plan.privacy_forecast import noise_to_signal, privacy_forecast
+from sealora.plan.privacy_forecast import noise_to_signal, privacy_forecast, verdict
 
 PLAN = Plan.from_text("""\
 schema = 1
@@ -31,7 +31,7 @@ def test_the_account_of_a_plan():
     assert 0 < found.epsilon_first_round < found.epsilon_total
     assert found.affordable_rounds == 10
     assert found.noise_to_signal == pytest.approx(100 / 32 / 2)
-    assert "mostly noise" in found.verdict
+    assert found.verdict == "Over all steps that is 0.16: expect to lose some accuracy to noise."
 
 
 def test_drawn_cohorts_are_no_amplification():
@@ -59,12 +59,25 @@ def test_a_budget_that_ends_early_is_told():
     found = privacy_forecast(PLAN.replace(privacy={"epsilon": 5.0}), 100, 4)
     assert 0 < found.affordable_rounds < 10
     assert found.epsilon_total > 5
-    assert "stand out" in found.verdict
+    assert "hardly show" in found.verdict
 
 
 def test_hopeless_noise_is_called_so():
     assert noise_to_signal(1.0, 10**6, 10.0, 100) == pytest.approx(10)
     assert "will not learn" in privacy_forecast(PLAN, 10**8, 4).verdict
+
+
+def test_steps_add_up():
+    """The same noise in a step is worth less the more steps there are; bounds are those of the manual."""
+    assert [verdict(0.5, steps).split(": ")[1].split(" ")[0] for steps in (1, 4, 100, 101)] == [
+        "expect",
+        "expect",
+        "expect",
+        "noise",
+    ]
+    assert "learn little" in verdict(0.5, 1)
+    assert "lose some" in verdict(0.5, 4)
+    assert "will not learn" in verdict(10.0, 100)
 
 
 def test_without_a_guarantee_there_is_no_account():

@@ -30,10 +30,12 @@ def test_the_starter_is_a_plan_without_warnings():
     assert plan.model.name == "bundled:minilm"
 
 
+@pytest.mark.parametrize("epsilon", [0.0, 8.0])
 @pytest.mark.parametrize("task", BUILT_IN)
-def test_every_task_has_a_starter_without_warnings(task):
-    plan = Plan.from_text(starter(task))
+def test_every_task_has_a_starter_without_warnings(task, epsilon):
+    plan = Plan.from_text(starter(task, epsilon=epsilon))
     assert (plan.task.name, plan.warnings) == (task, ())
+    assert (plan.privacy.private, plan.privacy.epsilon) == (epsilon > 0, epsilon)
 
 
 def test_the_starter_takes_any_name():

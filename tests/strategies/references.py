@@ -48,8 +48,8 @@ def fedavg(rounds, weights, settings, sites, names=lambda number: NAMES):
 
 
 def ffa(rounds, weights, settings, sites):
-    """Sun et al. 2024: FedAvg of B and the head."""
-    return fedavg(rounds, weights, settings, sites, lambda _: [*HEAD, B])
+    """Sun et al. 2024: the mean of B and the head; momentum is ours."""
+    return fedavgm(rounds, weights, settings, sites, [*HEAD, B])
 
 
 def rolora(rounds, weights, settings, sites):
@@ -109,11 +109,11 @@ def feddyn(rounds, weights, settings, sites):
     return model
 
 
-def fedavgm(rounds, weights, settings, sites):
+def fedavgm(rounds, weights, settings, sites, names=NAMES):
     """Hsu et al. 2019, section 4.3."""
     model, velocity = first(), zeros()
     for ends in rounds:
-        for name in NAMES:
+        for name in names:
             velocity[name] = (
                 settings.options["beta"] * velocity[name] + mean(ends, weights, name) - model[name]
             )

@@ -56,7 +56,7 @@ ROWS = {
     "fedadagrad": Row(references.fedadagrad, MOMENTS, **ADAPTIVE),
     "fedadam": Row(references.fedadam, {**MOMENTS, "beta2": 0.8}, **ADAPTIVE),
     "fedyogi": Row(references.fedyogi, {**MOMENTS, "beta2": 0.8}, **ADAPTIVE),
-    "ffa": Row(references.ffa),
+    "ffa": Row(references.ffa, {"beta": 0.7}),
     "rolora": Row(references.rolora),
     "fedsvd": Row(references.fedsvd, factors=True),
     "fedsa": Row(references.fedsa, {"head": "personal"}),
