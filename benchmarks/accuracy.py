@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pairs import json_line, machine, t_interval, table
 from rich.console import Console
+from seeds import parse_seeds
 
 import sealora
 from sealora.plan.loader import Plan, load
@@ -108,13 +109,7 @@ def report(seeds: Sequence[int], found: Sequence[Accuracies]) -> str:
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Federated against pooled and alone, over paired seeds.")
-    parser.add_argument("--quick", action="store_true", help="one seed, 400 reviews, one round")
-    parser.add_argument("--seeds", type=int, help="how many seeds, from 1 (5; quick 1)")
-    parser.add_argument("--out", type=Path, help="folder of the runs (runs/benchmark-accuracy[-quick])")
-    chosen = parser.parse_args()
-    chosen.seeds = chosen.seeds or (1 if chosen.quick else 5)
-    chosen.out = chosen.out or Path("runs") / f"benchmark-accuracy{'-quick' * chosen.quick}"
-    return chosen
+    return parse_seeds(parser, "accuracy", "one seed, 400 reviews, one round")
 
 
 def main() -> None:

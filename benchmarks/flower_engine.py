@@ -4,7 +4,7 @@
 
 runs one attempt for each line that it reads, and prints its seconds, from the workflow's start to its mean.
 The engine, its clients' processes and their imports are there from the first attempt on. It is a program of
-its own because Ray is: nothing of it is left when it ends. `secure_aggregation.py` starts it.
+its own because Ray is: nothing of it is left when it ends. `secure_flower.py` starts it.
 """
 
 import os

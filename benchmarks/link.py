@@ -16,7 +16,6 @@ does nothing with them.
 from sealora.protocol import transport
 
 # isort: split
-import argparse
 import asyncio
 import statistics
 import subprocess
@@ -36,7 +35,8 @@ from link_federation import Parties, adapter_of, contract_of, plan_of
 from link_memory import Watch
 from link_peer import HEAD_BYTES
 from link_raw import Server
-from pairs import Spread, interleave, json_line, machine, ratios, table
+from pairs import Spread, interleave, ratios, table
+from parts import run_parts
 
 from sealora.plan.logs import Log
 from sealora.privacy.audit_log import read_records
@@ -350,17 +350,5 @@ def round_(sizes: Sizes) -> dict[str, float]:
 PARTS = {"small": small, "bulk": bulk, "round": round_}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="The cost of the link beside raw gRPC.")
-    parser.add_argument("--quick", action="store_true", help="smaller messages, fewer sites and pairs")
-    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), metavar="PART")
-    chosen = parser.parse_args()
-    print(machine(), flush=True)
-    named: dict[str, float] = {}
-    for part in chosen.only:
-        named |= PARTS[part](QUICK if chosen.quick else FULL)
-    print(json_line("link", named))
-
-
 if __name__ == "__main__":
-    main()
+    run_parts("link", "The cost of the link beside raw gRPC.", PARTS, FULL, QUICK)

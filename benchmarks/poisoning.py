@@ -20,6 +20,7 @@ from accuracy import EXAMPLE
 from pairs import json_line, machine, table
 from precision import run_codec
 from rich.console import Console
+from seeds import parse_seeds
 
 from sealora.models.batch import Batch
 from sealora.models.classification import Classification
@@ -100,15 +101,9 @@ def report(named: Mapping[str, float], attacks: Sequence[str]) -> str:
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="What two malicious sites of fifteen do to a model.")
-    parser.add_argument("--quick", action="store_true", help="one seed, 300 reviews, one round")
     parser.add_argument("--attacks", default=",".join(get_args(Attack)), help="of those, comma-separated")
     parser.add_argument("--scale", type=float, default=20.0, help="of the attacks that scale")
-    parser.add_argument("--seeds", type=int, help="how many seeds, from 1 (5; quick 1)")
-    parser.add_argument("--out", type=Path, help="folder of the runs (runs/benchmark-poisoning[-quick])")
-    chosen = parser.parse_args()
-    chosen.seeds = chosen.seeds or (1 if chosen.quick else 5)
-    chosen.out = chosen.out or Path("runs") / f"benchmark-poisoning{'-quick' * chosen.quick}"
-    return chosen
+    return parse_seeds(parser, "poisoning", "one seed, 300 reviews, one round")
 
 
 def main() -> None:

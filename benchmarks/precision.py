@@ -3,11 +3,11 @@
     python benchmarks/precision.py [--codecs bits8,bits16] [--quick] [--out runs/benchmark-precision]
     python benchmarks/precision.py --probe
 
-The example plan with 1,200 reviews and 3 rounds of 4 epochs (fewer passes learn nothing that rounding
-could spoil), and seeds 1, 2, …: a seed decides rows, sites, held-out rows and first adapter, and
-within a seed only the codec differs. 16 and 32 bits have the default range of ±1, over which 32 bits
-have steps below 10⁻⁹. Each run has a folder; a finished one is not
-run again, an interrupted one goes on where it was.
+The example plan with 3,000 reviews, 4 rounds and the last layer's query and value adapted, so that what lies
+below is computed once for all runs, and seeds 1, 2, …: a seed decides rows, sites, held-out rows and first
+adapter, and within a seed only the codec differs. 16 and 32 bits have the default range of ±1, over which
+32 bits have steps below 10⁻⁹. Each run has a folder; a finished one is not run again, an interrupted one goes
+on where it was.
 
 Few bits are few levels over all of `codec.range`, so it should be hardly wider than the largest
 coordinate of what is rounded of a site's weighted update; yet an update that exceeds it is scaled down as
@@ -28,9 +28,11 @@ from unittest.mock import patch
 
 import numpy as np
 from accuracy import EXAMPLE, difference_figures
+from frozen_states import shared_states
 from numpy.typing import NDArray
 from pairs import json_line, machine, table
 from rich.console import Console
+from seeds import parse_seeds
 
 import sealora
 from sealora.client import contribution, site
@@ -189,18 +191,12 @@ def report(seeds: Sequence[int], found: Sequence[Mapping[str, float]]) -> str:
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="2 to 16 bits a value against 32, over paired seeds.")
-    parser.add_argument("--quick", action="store_true", help="one seed, 300 reviews, one round")
     parser.add_argument(
         "--probe", action="store_true", help="print the largest coordinates and errors of sums, and stop"
     )
     parser.add_argument("--codecs", default=",".join(MEASURED), help="which; some need a --probe before")
-    parser.add_argument("--rows", type=int, help="reviews (1,200; quick 300)")
-    parser.add_argument("--seeds", type=int, help="how many seeds, from 1 (5; quick 1)")
-    parser.add_argument("--out", type=Path, help="folder of the runs (runs/benchmark-precision[-quick])")
-    chosen = parser.parse_args()
-    chosen.seeds = chosen.seeds or (1 if chosen.quick else 5)
-    chosen.out = chosen.out or Path("runs") / f"benchmark-precision{'-quick' * chosen.quick}"
-    return chosen
+    parser.add_argument("--rows", type=int, help="reviews (3,000; quick 300)")
+    return parse_seeds(parser, "precision", "one seed, 300 reviews, one round")
 
 
 def show_probe(plan: Plan, out: Path, console: Console) -> None:
@@ -226,12 +222,18 @@ def show_probe(plan: Plan, out: Path, console: Console) -> None:
 def main() -> None:
     chosen = options()
     print(machine(), flush=True)
-    rows, rounds, epochs = (300, 1, 1) if chosen.quick else (1200, 3, 4)
+    rows, rounds = (300, 1) if chosen.quick else (3000, 4)
     rows = chosen.rows or rows
     plan = load(EXAMPLE).replace(
         data={"rows": rows},
         rounds={"count": rounds},
-        training={"epochs": epochs, "batch_size": BATCH, "label_calibration": 0.0},
+        lora={"alpha": 128.0, "last_layers": 1},
+        training={
+            "batch_size": BATCH,
+            "learning_rate": 5e-3,
+            "label_calibration": 0.0,
+            "cache_frozen_layers": True,
+        },
         strategy={"weighting": "examples"},
     )
     console = Console(stderr=True)
@@ -254,4 +256,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with shared_states():
+        main()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pairs import json_line, machine, t_interval, table
 from rich.console import Console
+from seeds import parse_seeds
 
 import sealora
 from sealora.plan.loader import Plan, load
@@ -57,13 +58,7 @@ def _cells(metrics: dict[str, float]) -> list[str]:
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The margin between answers after preference tuning.")
-    parser.add_argument("--quick", action="store_true", help="one seed, 16 pairs of 48 tokens, one round")
-    parser.add_argument("--seeds", type=int, help="how many seeds, from 1 (3; quick 1)")
-    parser.add_argument("--out", type=Path, help="folder of the runs (runs/benchmark-preference[-quick])")
-    chosen = parser.parse_args()
-    chosen.seeds = chosen.seeds or (1 if chosen.quick else 3)
-    chosen.out = chosen.out or Path("runs") / f"benchmark-preference{'-quick' * chosen.quick}"
-    return chosen
+    return parse_seeds(parser, "preference", "one seed, 16 pairs of 48 tokens, one round", seeds=3)
 
 
 def main() -> None:

@@ -14,17 +14,14 @@ import argparse
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
-from unittest.mock import patch
+from typing import Any
 
 from accuracy import difference_figures
+from frozen_states import shared_states
 from pairs import json_line, machine, t_interval, table
-from peft import PeftModel
 from rich.console import Console
 
 import sealora
-from sealora.client import torch_trainer
-from sealora.client.frozen_layers import FrozenLayers, States
 from sealora.models.table import read_table, seeded_order
 from sealora.plan.loader import Plan, load
 
@@ -44,9 +41,9 @@ KINDS: dict[str, Settings] = {
 """What is trained: always the head, and of the last layer's query and value A and B, or B alone."""
 RATES: dict[str, dict[str, float]] = {
     "head": {"1": 2.0, "3": 2.0, "8": 2.0, OPEN: 3e-3},
-    "frozen_a": {"1": 2.5, "3": 5.0, "8": 5.0, OPEN: 2e-3},
-    "lora_2": {"1": 2.5, "3": 5.0, "8": 5.0, OPEN: 2e-3},
-    "lora_8": {"1": 2.0, "3": 4.0, "8": 4.0, OPEN: 2e-3},
+    "frozen_a": {"1": 2.5, "3": 5.0, "8": 5.0, OPEN: 5e-3},
+    "lora_2": {"1": 2.5, "3": 5.0, "8": 5.0, OPEN: 5e-3},
+    "lora_8": {"1": 2.0, "3": 4.0, "8": 4.0, OPEN: 5e-3},
 }
 """Step sizes by kind and ε."""
 WITHOUT: Settings = {
@@ -63,17 +60,6 @@ WITHOUT: Settings = {
     "strategy": {"weighting": "examples"},
 }
 """The plan without its promise, and training as one would without."""
-
-
-class Shared(FrozenLayers):
-    """Frozen layers that remember across runs, which all have the same base."""
-
-    known: ClassVar[dict[int, States]] = {}
-    """By how many layers are frozen."""
-
-    def __init__(self, model: PeftModel, states: States) -> None:
-        super().__init__(model, states)
-        self._states = self.known.setdefault(self._count, {})
 
 
 def split(plan: Plan, seed: int, folder: Path) -> tuple[Path, Path]:
@@ -181,5 +167,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with patch.object(torch_trainer, "FrozenLayers", Shared):
+    with shared_states():
         main()

@@ -25,8 +25,9 @@ from matplotlib.figure import Figure
 from pairs import json_line, machine, table
 from process_tree import Measured, measure
 from scale_workload import write_plan
-from secure_aggregation import ADDED, EXPANDED, layout_of, random_words
+from secure_aggregation import ADDED, EXPANDED
 from secure_federation import Federation
+from secure_workload import layout_of, random_words
 
 from sealora.protocol import graph
 from sealora.protocol.thresholds import floor, threshold

@@ -8,7 +8,7 @@ from sealora.protocol import messages, secure_messages
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.long_fields import Bytes
 from sealora.protocol.messages import Header, Open, Refusal
-from sealora.protocol.secure_messages import Abort
+from sealora.protocol.secure_answers import Abort
 
 Handler = Callable[[bytes], bytes]
 REQUESTS = {1: "adverts", 2: "deliveries", 3: "survivors", 4: "signers"}

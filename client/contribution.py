@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,46 +22,52 @@ Vectors = Mapping[str, NDArray[np.floating[Any]]]
 """One vector for each part."""
 
 
-def contribution(
-    plan: PlanSettings,
-    layout: Layout,
-    parts: tuple[Part, ...],
-    coded: Vectors,
-    factors: Mapping[str, float],
-    trained: Trained,
-    counted_rows: int,
-    metrics: Mapping[str, Counts],
-    rounding: Keystream,
-) -> Words:
-    """Encode one site's upload, as it is rounded, times its factors, with its weight by `counted_rows`, loss
-    and metric sums.
+@dataclass(frozen=True)
+class LocalUpdate:
+    """What a site's training came to, not yet scaled down, with all that its encoding depends on."""
+
+    plan: PlanSettings
+    layout: Layout
+    """The session's segments."""
+    parts: tuple[Part, ...]
+    coded: Vectors = field(repr=False)
+    """The upload, as it is rounded."""
+    factors: Mapping[str, float]
+    """By how much each part must be scaled down, see `clip`."""
+    trained: Trained = field(repr=False)
+    counted_rows: int
+    """The rows that decide the site's weight."""
+    metrics: Mapping[str, Counts] = field(repr=False)
+    """The task's sum vector of the model received: exact, noised or empty."""
+    rounding: Keystream = field(repr=False)
+
+
+def contribution(update: LocalUpdate) -> Words:
+    """Encode one site's upload times its factors, with its weight, loss and metric sums.
 
     With a privacy guarantee, the upload, its weight (the same for all) and noised metrics, if there are
     any, are all that is encoded.
     """
-    scaled = scale(parts, coded, relative_weight(plan, counted_rows), factors)
-    return layout.encode(segments_of(plan, scaled, factors, trained, counted_rows, metrics), rounding)
+    weight = relative_weight(update.plan, update.counted_rows)
+    scaled = scale(update.parts, update.coded, weight, update.factors)
+    return update.layout.encode(segments_of(update, scaled), update.rounding)
 
 
 def segments_of(
-    plan: PlanSettings,
-    scaled: Mapping[str, NDArray[np.float64]],
-    factors: Mapping[str, float],
-    trained: Trained,
-    counted_rows: int,
-    metrics: Mapping[str, Counts],
+    update: LocalUpdate, scaled: Mapping[str, NDArray[np.float64]]
 ) -> dict[str, NDArray[np.generic]]:
     """The payload by the names of its segments, of an upload that was scaled and weighted."""
+    plan, trained, metrics = update.plan, update.trained, metric_segments(update.metrics)
     updates: dict[str, NDArray[np.generic]] = {names.UPDATE + name: vector for name, vector in scaled.items()}
-    weights = {names.WEIGHT: np.array([site_weight(plan, counted_rows)])}
+    weights = {names.WEIGHT: np.array([site_weight(plan, update.counted_rows)])}
     if plan.privacy.private:
-        return {**updates, **weights, **metric_segments(metrics)}
+        return {**updates, **weights, **metrics}
     figures: dict[str, NDArray[np.generic]] = {
-        names.CLIPPED: np.array([int(min(factors.values(), default=1.0) < 1.0)]),
+        names.CLIPPED: np.array([int(min(update.factors.values(), default=1.0) < 1.0)]),
         names.TRAIN_LOSS: np.array([round(min(trained.loss * LOSS_UNITS, names.MAX_TRAIN_LOSS))]),
         names.TRAIN_ROWS: np.array([trained.rows]),
     }
-    return {**updates, **weights, **figures, **metric_segments(metrics)}
+    return {**updates, **weights, **figures, **metrics}
 
 
 def counted_rows(plan: PlanSettings, targets: Sequence[Any]) -> int:

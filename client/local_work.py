@@ -4,7 +4,7 @@ It holds no key, no ledger and no state of its own, and its result is the same w
 simulation may therefore do it in any process, while everything that must be remembered stays with `Site`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sealora.client.contract import Contract
 from sealora.client.contribution import (
-    Vectors,
+    LocalUpdate,
     clip,
     contribution,
     counted_rows,
@@ -27,35 +27,20 @@ from sealora.models.adapter import Tensors
 from sealora.models.task import Counts
 from sealora.plan.coding import codings
 from sealora.plan.payload import payload_layout, relative_weight, round_context
-from sealora.plan.settings import PlanSettings
 from sealora.privacy.noise import GaussianNoise
 from sealora.protocol.codec import Layout, Words
 from sealora.protocol.errors import ProtocolError, RunError
 from sealora.protocol.keystream import Keystream, derive_key
 from sealora.protocol.messages import Header, Work
-from sealora.strategies.strategy import Context, Memory, Part, Payload, Start, Trained
+from sealora.strategies.strategy import Context, Memory, Part, Payload, Start
 
 if TYPE_CHECKING:  # they load scipy and data frames, which take seconds
     from sealora.models.site_data import Rows
     from sealora.privacy.schedule import Schedule
 
 
-class Encoder(Protocol):
-    """Turns a trained adapter's upload into words: `contribution`, unless the site is malicious."""
-
-    def __call__(
-        self,
-        plan: PlanSettings,
-        layout: Layout,
-        parts: tuple[Part, ...],
-        coded: Vectors,
-        factors: Mapping[str, float],
-        trained: Trained,
-        counted_rows: int,
-        metrics: Mapping[str, Counts],
-        rounding: Keystream,
-    ) -> Words:
-        """See `contribution`."""
+Encoder = Callable[[LocalUpdate], Words]
+"""How an update becomes words: `contribution`, unless the site is malicious."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +122,8 @@ class LocalWork:
         factors = clip(contract.plan, parts, upload, coded, relative_weight(contract.plan, rows))
         kept = strategy.remember(upload, factors, trained, memory, context)
         layout, rounding = self._layout(header), self._rounding(header)
-        words = self.encode(contract.plan, layout, parts, coded, factors, trained, rows, metrics, rounding)
-        return Outcome(words, kept, self._own(metrics))
+        update = LocalUpdate(contract.plan, layout, parts, coded, factors, trained, rows, metrics, rounding)
+        return Outcome(self.encode(update), kept, self._own(metrics))
 
     def _context(self, header: Header) -> Context:
         contract = self.contract

@@ -24,7 +24,7 @@ from transformers import (
 from sealora.models.adapter import AdapterLayout
 from sealora.models.assets import bundled_model
 from sealora.models.lora import attach, layout_of
-from sealora.models.quantization import loading_options
+from sealora.models.quantization import keep_gradients, loading_options
 from sealora.models.quiet import quiet
 from sealora.models.settings import LoraSettings, ModelSettings, TaskSettings
 from sealora.models.task import Task
@@ -58,7 +58,7 @@ def load_base(settings: ModelSettings, task: Task, device: str = "") -> Base:
     source = locate(settings)
     place = torch.device(device or choose_device(settings))
     dtype, autocast = choose_dtype(settings, place)
-    quantised = loading_options(settings, place)
+    quantised = loading_options(settings, place, task.card.head)
     with _explained(settings), quiet():
         tokenizer = AutoTokenizer.from_pretrained(source, **_revision(settings))
         model, loaded = HEADS[task.card.head].from_pretrained(
@@ -73,7 +73,9 @@ def load_base(settings: ModelSettings, task: Task, device: str = "") -> Base:
     _require_fit(settings.name, model, tokenizer, task.settings.max_length)
     _adopt_padding(model, tokenizer)
     model.requires_grad_(False)
-    if not quantised:  # those are where they belong, and may not be moved
+    if quantised:  # those are where they belong, and may not be moved
+        keep_gradients(model)
+    else:
         model = model.to(place)
     return Base(model.eval(), tokenizer, place, autocast, task.card.head in TRAINED_HEADS)
 

@@ -107,6 +107,25 @@ def checkpointing(plan: PlanSettings) -> Iterator[Problem]:
         )
 
 
+def quantization(plan: PlanSettings) -> Iterator[Problem]:
+    """Fewer bits need a device that has them; a guarantee needs rows that do not touch each other."""
+    model = plan.model
+    if model.quantization != "none" and model.device == "mps":
+        yield Problem(
+            ("model", "quantization"),
+            "is for CUDA and CPUs.",
+            'Write device = "cpu", or leave this line out.',
+        )
+    if model.quantization == "int8" and plan.privacy.private:
+        # LLM.int8 keeps columns exact where any row of a batch has an outlier (arXiv 2208.07339, section 3).
+        yield Problem(
+            ("model", "quantization"),
+            "with int8 a row changes what the model makes of others in its batch, so clipping does not bound "
+            "its share.",
+            'Write quantization = "int4", or "none".',
+        )
+
+
 def partition(plan: PlanSettings) -> Iterator[Problem]:
     """How a simulation deals rows must be possible with these rows."""
     simulation = plan.simulation
@@ -236,6 +255,7 @@ ERRORS: tuple[Check, ...] = (
     momentum,
     target_modules,
     checkpointing,
+    quantization,
     partition,
     cohort,
     codec,

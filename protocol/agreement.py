@@ -10,7 +10,8 @@ from sealora.protocol.attempts import NO_RECORDS, Head
 from sealora.protocol.codec import Words
 from sealora.protocol.keys import IdentityKey, derive, pack
 from sealora.protocol.messages import Header
-from sealora.protocol.secure_messages import Member, encode_positions
+from sealora.protocol.secure_fields import encode_positions
+from sealora.protocol.secure_requests import Member
 
 HEADER = "sealora/v1/header"
 ADVERT = "sealora/v1/advert"

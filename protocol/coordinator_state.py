@@ -15,7 +15,8 @@ from sealora.protocol.attempts import Closure
 from sealora.protocol.codec import Words
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.messages import Header
-from sealora.protocol.secure_messages import Member, Receipt, Shares, closure_from_wire, closure_to_wire
+from sealora.protocol.secure_answers import Receipt, Shares
+from sealora.protocol.secure_requests import Member, closure_from_wire, closure_to_wire
 
 PHASES = ("train", "share", "mask", "check", "unmask")
 ADVERTISE, SHARE, MASK, CHECK, UNMASK = range(len(PHASES))

@@ -23,18 +23,10 @@ from sealora.protocol.keys import ExchangeKey, verify
 from sealora.protocol.long_fields import Bytes
 from sealora.protocol.messages import Header
 from sealora.protocol.roster import Roster
-from sealora.protocol.secure_messages import (
-    OVERHEAD_BYTES,
-    SEALED_BYTES,
-    Abort,
-    Advert,
-    Answer,
-    Consistency,
-    Masked,
-    Member,
-    Release,
-    Shares,
-)
+from sealora.protocol.secure_answers import Abort, Advert, Answer, Consistency, Masked, Release, Shares
+from sealora.protocol.secure_fields import SEALED_BYTES
+from sealora.protocol.secure_messages import OVERHEAD_BYTES
+from sealora.protocol.secure_requests import Member
 from sealora.protocol.shamir import SHARE_BYTES
 
 ANSWERS: tuple[type[Answer], ...] = (Advert, Shares, Masked, Consistency, Release)

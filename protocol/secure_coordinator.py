@@ -20,7 +20,8 @@ from sealora.protocol.long_fields import Bytes
 from sealora.protocol.masks import apply_masks
 from sealora.protocol.messages import Header
 from sealora.protocol.roster import Roster
-from sealora.protocol.secure_messages import SEALED_BYTES, Adverts, Deliveries, Signers, Survivors
+from sealora.protocol.secure_fields import SEALED_BYTES
+from sealora.protocol.secure_requests import Adverts, Deliveries, Signers, Survivors
 from sealora.protocol.session import Sum
 from sealora.protocol.thresholds import floor, threshold
 from sealora.protocol.unmasking import Unmasking

@@ -47,26 +47,20 @@ from sealora.protocol.errors import ProtocolError
 from sealora.protocol.keys import ExchangeKey, seal, unseal
 from sealora.protocol.masks import apply_masks
 from sealora.protocol.messages import MAX_TEXT_BYTES, Open
-from sealora.protocol.secure_messages import (
+from sealora.protocol.secure_answers import (
     MAX_FAILURE_BYTES,
-    OVERHEAD_BYTES,
-    PER_SITE_BYTES,
-    SEALED_BYTES,
     Abort,
     Advert,
-    Adverts,
     Answer,
     Consistency,
-    Deliveries,
     Masked,
-    Member,
     Receipt,
     Release,
-    Request,
     Shares,
-    Signers,
-    Survivors,
 )
+from sealora.protocol.secure_fields import SEALED_BYTES
+from sealora.protocol.secure_messages import OVERHEAD_BYTES, PER_SITE_BYTES
+from sealora.protocol.secure_requests import Adverts, Deliveries, Member, Request, Signers, Survivors
 from sealora.protocol.shamir import SHARE_BYTES, split
 
 SECRETS = ("_words", "_share_key", "_mask_key", "_seed", "_agreed", "_pair_keys", "_held")

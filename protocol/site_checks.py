@@ -10,7 +10,8 @@ from sealora.protocol.agreement import ADVERT, CONSISTENT, MASKED, Agreement, re
 from sealora.protocol.attempts import Contribution
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.messages import Header
-from sealora.protocol.secure_messages import Member, Receipt, Request
+from sealora.protocol.secure_answers import Receipt
+from sealora.protocol.secure_requests import Member, Request
 
 
 def check_phase(request: Request, awaited: type[Request] | None) -> None:

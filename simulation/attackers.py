@@ -16,14 +16,14 @@ Those that send what an honest encoder would refuse or scale down use their own,
 noticed: a third of the sum's range, or an honest site's own where single updates are seen.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sealora.client.contribution import Vectors, contribution, scale, segments_of
+from sealora.client.contribution import LocalUpdate, contribution, scale, segments_of
 from sealora.client.site import Site
 from sealora.client.trainer import Trainer
 from sealora.models.adapter import AdapterLayout, Tensors
@@ -34,7 +34,6 @@ from sealora.plan.problems import did_you_mean
 from sealora.plan.settings import Attack, PlanSettings
 from sealora.protocol.codec import Layout, Words
 from sealora.protocol.errors import UsageError
-from sealora.protocol.keystream import Keystream
 from sealora.simulation.own_encoder import encode_unchecked
 from sealora.strategies.registry import load_strategy
 from sealora.strategies.strategy import Part, Start, Trained
@@ -72,24 +71,15 @@ class Attacker:
         """How it trains."""
         return _Idle(trainer) if self.kind == "free_rider" else trainer
 
-    def encode(
-        self,
-        plan: PlanSettings,
-        layout: Layout,
-        parts: tuple[Part, ...],
-        coded: Vectors,
-        factors: Mapping[str, float],
-        trained: Trained,
-        counted_rows: int,
-        metrics: Mapping[str, Counts],
-        rounding: Keystream,
-    ) -> Words:
-        """See `contribution.Encoder`."""
+    def encode(self, update: LocalUpdate) -> Words:
+        """See `local_work.Encoder`."""
         if self.kind not in OWN_ENCODER:
-            return contribution(plan, layout, parts, coded, factors, trained, counted_rows, metrics, rounding)
-        honest = scale(parts, coded, relative_weight(plan, counted_rows), dict.fromkeys(coded, 1.0))
-        payload = segments_of(plan, honest, factors, trained, counted_rows, metrics)
-        for part in parts:
+            return contribution(update)
+        plan, layout, coded = update.plan, update.layout, update.coded
+        weight = relative_weight(plan, update.counted_rows)
+        honest = scale(update.parts, coded, weight, dict.fromkeys(coded, 1.0))
+        payload = segments_of(update, honest)
+        for part in update.parts:
             name = names.UPDATE + part.name
             payload[name] = self._spoiled(plan, layout, part, coded[part.name], honest[part.name])
         if self.kind == "huge_weight":

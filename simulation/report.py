@@ -22,8 +22,8 @@ from sealora.simulation.split_picture import names_as_they_are
 
 FORMAT = 1
 
-COLUMNS = {"macro_f1": "macro F1", "auroc": "AUROC"}
-"""How metrics are called whose names are not words."""
+CALLED = {"f1": "F1", "strict_f1": "strict F1", "macro_f1": "macro F1", "auroc": "AUROC"}
+"""How metrics are called whose keys are not words."""
 
 
 def build_result(
@@ -94,7 +94,7 @@ def final_table(result: Mapping[str, Any]) -> Group:
     keys = [headline, *(key for key in result["metrics"] if key not in (headline, "loss")), "loss"]
     table.add_column("model")
     for key in keys:
-        table.add_column(COLUMNS.get(key, key.replace("_", " ")), justify="right")
+        table.add_column(_called(key), justify="right")
     for name, metrics in _rows(result):
         figures = [metrics.get(key) for key in keys]
         table.add_row(Text(name), *("–" if value is None else f"{value:.3f}" for value in figures))
@@ -159,10 +159,14 @@ def worth_it(result: Mapping[str, Any]) -> str:
     above_mean = factor * (federated - fmean(alone))
     above_pooled = factor * (federated - result["comparison"]["pooled"][headline])
     return (
-        f"Is federation worth it? Its {headline} is {above_mean:+.1f}{unit} against the mean site alone, "
-        f"better than {better} of {len(alone)} sites' own models, and {above_pooled:+.1f}{unit} against "
-        f"pooling all data{' (lower is better)' if _falls(result) else ''}."
+        f"Is federation worth it? Its {_called(headline)} is {above_mean:+.1f}{unit} against the mean site "
+        f"alone, better than {better} of {len(alone)} sites' own models, and {above_pooled:+.1f}{unit} "
+        f"against pooling all data{' (lower is better)' if _falls(result) else ''}."
     )
+
+
+def _called(metric: str) -> str:
+    return CALLED.get(metric, metric.replace("_", " "))
 
 
 def _falls(result: Mapping[str, Any]) -> bool:
@@ -198,7 +202,7 @@ def _learning_curve(result: Mapping[str, Any]) -> Figure:
         )
     rows = {"public": "the public hold-out", "noised": "training rows, noised"}
     where = rows.get(_kind(result), "all sites' test rows")
-    axes.set(xlabel="round", ylabel=f"{headline} on {where}", title=result["name"])
+    axes.set(xlabel="round", ylabel=f"{_called(headline)} on {where}", title=result["name"])
     axes.set_xticks(range(0, len(curve), max(1, len(curve) // 10)))
     axes.grid(alpha=0.3)
     axes.legend(loc="upper right" if _falls(result) else "lower right")

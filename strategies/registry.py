@@ -40,28 +40,26 @@ MEMBERS = sorted(name for name in {**Strategy.__annotations__, **vars(Strategy)}
 def registered() -> dict[str, EntryPoint]:
     """Where each strategy's class is, by name in order."""
     others = {entry.name: entry for entry in entry_points(group=GROUP)}
-    ours = {name: EntryPoint(name, value, GROUP) for name, value in BUILT_IN.items()}
+    ours = {name: _built_in(name) for name in BUILT_IN}
     return dict(sorted({**others, **ours}.items()))
 
 
 def strategy_class(name: str) -> type[Strategy]:
     """The class registered under a name. Raises PlanError for an unknown one, or one that does not load."""
-    found = registered()
-    if name not in found:
-        raise PlanError(f"there is no strategy named {name!r}.", f"Known strategies: {', '.join(found)}.")
+    entry = _entry(name)
     try:
-        loaded: type[Strategy] = found[name].load()
+        loaded: type[Strategy] = entry.load()
     except Exception as error:
         # A package of somebody else's: whatever goes wrong in it is told in one line.
         raise PlanError(
             f"the strategy {name!r} cannot be loaded ({type(error).__name__}: {str(error)[:200]}).",
-            f"Repair or remove the package that has {found[name].value}.",
+            f"Repair or remove the package that has {entry.value}.",
         ) from None
     lacking = [member for member in MEMBERS if not hasattr(loaded, member)]
     if lacking:
         raise PlanError(
             f"the strategy {name!r} lacks {', '.join(lacking)}.",
-            f"It was written for another version: update the package that has {found[name].value}.",
+            f"It was written for another version: update the package that has {entry.value}.",
         )
     return loaded
 
@@ -69,3 +67,17 @@ def strategy_class(name: str) -> type[Strategy]:
 def load_strategy(settings: StrategySettings) -> Strategy:
     """The strategy that the plan names. Raises PlanError for an unknown one."""
     return strategy_class(settings.name)(settings)
+
+
+def _entry(name: str) -> EntryPoint:
+    """One of ours is found without a look at every installed package: a plan's hash asks for it each time."""
+    if name in BUILT_IN:
+        return _built_in(name)
+    found = registered()
+    if name not in found:
+        raise PlanError(f"there is no strategy named {name!r}.", f"Known strategies: {', '.join(found)}.")
+    return found[name]
+
+
+def _built_in(name: str) -> EntryPoint:
+    return EntryPoint(name, BUILT_IN[name], GROUP)

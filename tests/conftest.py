@@ -23,7 +23,6 @@ LONGEST = (
     "test_flower_app.py",
     "test_private_run.py",
     "test_smollm2.py",
-    "test_policy.py",
     "test_admission.py",
     "test_notebook.py",
 )
@@ -87,26 +86,36 @@ def tiny_tokenizer():
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory, tiny_tokenizer):
-    """A folder with a random BERT: two layers, width 16."""
-    import torch
-    from transformers import BertConfig, BertModel
+def save_tiny_bert(tmp_path_factory, tiny_tokenizer):
+    """Saves a random BERT, of width 16 with two layers, as a class of transformers; gives its folder."""
 
-    folder = tmp_path_factory.mktemp("tiny-bert")
-    config = BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=32,
-        initializer_range=0.3,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        BertModel(config).save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
-    return folder
+    def save(name: str) -> Path:
+        import torch
+        import transformers
+
+        folder = tmp_path_factory.mktemp(name)
+        config = transformers.BertConfig(
+            vocab_size=len(WORDS),
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=32,
+            initializer_range=0.3,
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            getattr(transformers, name)(config).save_pretrained(folder)
+        tiny_tokenizer.save_pretrained(folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def tiny_model(save_tiny_bert):
+    """A folder with a random BERT without a head."""
+    return save_tiny_bert("BertModel")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click import UsageError
 from typer.main import get_group
 
 from sealora.cli.server import app as server
@@ -68,6 +69,12 @@ def test_the_agents_container_has_no_network_and_the_link_has_no_rows_and_no_ide
     assert ["/data", "ro"] not in targets
     assert ["/site/keys", "ro"] in targets
     assert not any(volume.endswith(":/site") for volume in services["link"]["volumes"])
+
+
+@pytest.mark.parametrize("wrong", [["--no-such-option"], ["one", "too", "many"]])
+def test_wrong_arguments_are_not_understood(wrong):
+    with pytest.raises(UsageError):
+        understood(["site", "link", *wrong])
 
 
 @pytest.mark.parametrize("half", ["agent", "link"])

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "threat-model.md"
 NAMED = sorted(set(re.findall(r"`([\w/.-]+\.py::[\w.]+)`", DOCUMENT.read_text())))
-ATTACKS = "tests/protocol/secure/adversary/test_malicious_coordinator.py"
+ATTACKS = "tests/protocol/secure/adversary/attacks_on_entry.py"
 
 
 def functions(path: str) -> set[str]:

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from sealora.client.contribution import clip, contribution, counted_rows, rounding_key, scale
+from sealora.client.contribution import LocalUpdate, clip, contribution, counted_rows, rounding_key, scale
 from sealora.models.settings import TaskSettings
 from sealora.plan import payload as names
 from sealora.plan.payload import payload_layout, site_weight, weight_units
@@ -145,18 +145,9 @@ def encoded(settings, update, rows=40, loss=12.5):
     counts = {"loss": np.array([77]), "rows": np.array([3])}
     trained = Trained({}, loss, rows, 1, 0.1)
     parts, upload = strategy.parts(context), {"update": update}
-    words = contribution(
-        settings,
-        layout,
-        parts,
-        upload,
-        clip(settings, parts, upload, upload, rows / 1000),
-        trained,
-        rows,
-        counts,
-        rounding_key(0, "a", 1),
-    )
-    return layout.decode(words, 1)
+    factors, rounding = clip(settings, parts, upload, upload, rows / 1000), rounding_key(0, "a", 1)
+    local = LocalUpdate(settings, layout, parts, upload, factors, trained, rows, counts, rounding)
+    return layout.decode(contribution(local), 1)
 
 
 def test_all_that_a_site_sends():

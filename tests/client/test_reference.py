@@ -25,12 +25,12 @@ TASK = PreferenceTuning(TaskSettings(name="preference_tuning", max_length=24, op
 WORDS = ("good", "warm", "bright", "kind", "bad", "cold", "dull", "cruel")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def base(tiny_chat_model):
     return load_base(ModelSettings(name=str(tiny_chat_model), device="cpu"), TASK)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def examples(base):
     asked = (("user", "the film was"),)
     pairs = [

@@ -35,28 +35,8 @@ def chat_base(tiny_chat_model):
 
 
 @pytest.fixture(scope="module")
-def masked_model(tmp_path_factory, tiny_tokenizer):
-    from transformers import BertConfig, BertForMaskedLM
-
-    folder = tmp_path_factory.mktemp("tiny-masked")
-    config = BertConfig(
-        vocab_size=len(tiny_tokenizer),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=32,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        BertForMaskedLM(config).save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def masked_base(masked_model):
-    return load_base(ModelSettings(name=str(masked_model), device="cpu"), masked())
+def masked_base(save_tiny_bert):
+    return load_base(ModelSettings(name=str(save_tiny_bert("BertForMaskedLM")), device="cpu"), masked())
 
 
 def test_every_token_but_the_first_is_learnt_and_the_end(chat_base):

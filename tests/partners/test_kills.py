@@ -26,7 +26,7 @@ def started(federation, site):
 
 
 def test_a_killed_link_costs_nothing(tmp_path, simulated):
-    with Federation(tmp_path / "partners", sites=5) as federation:
+    with Federation(tmp_path / "partners", sites=4) as federation:
         gate = started(federation, "site-2")
         federation.links["site-2"].kill()
         federation.link("site-2").wait_for("connected")
@@ -56,7 +56,7 @@ PHASES = ("train", "share", "mask", "check", "unmask")
 
 @pytest.mark.parametrize(("round_number", "phase"), itertools.product((1, 2), PHASES))
 def test_a_killed_coordinator_goes_on_where_it_was(tmp_path, simulated, round_number, phase):
-    with Federation(tmp_path / "partners", sites=5) as federation:
+    with Federation(tmp_path / "partners", sites=4) as federation:
         federation.open()
         federation.coordinator.wait_for("PhaseOpened", round=round_number, phase=phase)
         federation.coordinator.kill()
@@ -67,7 +67,7 @@ def test_a_killed_coordinator_goes_on_where_it_was(tmp_path, simulated, round_nu
 
 
 def test_a_coordinator_killed_while_sites_train_keeps_their_work(tmp_path, simulated):
-    with Federation(tmp_path / "partners", sites=5) as federation:
+    with Federation(tmp_path / "partners", sites=4) as federation:
         gate = started(federation, "site-2")
         federation.coordinator.wait_for("SiteAnswered", site="site-3")
         federation.coordinator.kill()
@@ -78,7 +78,7 @@ def test_a_coordinator_killed_while_sites_train_keeps_their_work(tmp_path, simul
 
 
 def test_everything_killed_at_once_starts_again_from_the_last_round(tmp_path, simulated):
-    with Federation(tmp_path / "partners", sites=5) as federation:
+    with Federation(tmp_path / "partners", sites=4) as federation:
         federation.open()
         federation.coordinator.wait_for("PhaseOpened", round=2, phase="mask")
         for process in list(federation.started):

@@ -23,7 +23,7 @@ def test_a_slow_site_is_left_behind_and_joins_the_next_round(tmp_path, simulated
 
 
 def test_a_late_site_joins_the_round_that_is_open(tmp_path, simulated):
-    with Federation(tmp_path / "partners", sites=5) as federation:
+    with Federation(tmp_path / "partners", sites=4) as federation:
         federation.coordinate()
         for site in federation.names[:-1]:
             federation.agent(site)
@@ -49,7 +49,7 @@ def test_an_absent_site_is_waited_for_and_then_left_out(tmp_path, simulated):
 
 
 def test_too_few_sites_are_a_countdown_and_not_a_failure(tmp_path, simulated):
-    with Federation(tmp_path / "partners", sites=5, patience=0.0) as federation:
+    with Federation(tmp_path / "partners", sites=4, patience=0.0) as federation:
         federation.coordinate()
         for site in federation.names[:2]:
             federation.agent(site)

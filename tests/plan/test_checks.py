@@ -49,6 +49,7 @@ BASE = Plan.from_text('schema = 1\nmodel.name = "m"\ntask.labels = ["a", "b"]')
             "training.gradient_checkpointing",
             "dropout",
         ),
+        ({"model": {"quantization": "int4", "device": "mps"}}, "model.quantization", "for CUDA and CPUs"),
         ({"task": {"name": "clasification"}}, "task.name", "Did you mean 'classification'?"),
         ({"strategy": {"name": "fedavgg"}}, "strategy.name", "Did you mean 'fedavg"),
         ({"strategy": {"options": {"mu": 1}}}, "strategy.options.mu", "unknown key. There is none"),

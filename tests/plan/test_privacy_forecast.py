@@ -41,36 +41,36 @@ def test_the_account_of_a_plan():
 
 def test_drawn_cohorts_are_no_amplification():
     """The coordinator knows whom it drew, so a site is accounted for as if it took part in every round."""
-    whole = privacy_forecast(PLAN, 100, 4)
-    drawn = privacy_forecast(PLAN.replace(cohort={"size": 8}, simulation={"sites": 100}), 100, 4)
+    whole = privacy_forecast(QUICK, 100, 4)
+    drawn = privacy_forecast(QUICK.replace(cohort={"size": 8}, simulation={"sites": 100}), 100, 4)
     assert drawn.epsilon_total == whole.epsilon_total
     assert drawn.noise_multiplier == whole.noise_multiplier
 
 
 def test_noised_metrics_are_in_the_account():
-    found = privacy_forecast(PLAN.replace(privacy={"metrics": "noised", "metrics_noise": 10.0}), 100, 4)
+    found = privacy_forecast(QUICK.replace(privacy={"metrics": "noised", "metrics_noise": 10.0}), 100, 4)
     assert found.metrics_noise == 10.0
-    assert found.epsilon_total > privacy_forecast(PLAN, 100, 4).epsilon_total
-    assert privacy_forecast(PLAN, 100, 4).metrics_noise is None
+    assert found.epsilon_total > privacy_forecast(QUICK, 100, 4).epsilon_total
+    assert privacy_forecast(QUICK, 100, 4).metrics_noise is None
 
 
 def test_the_unit_is_told():
-    groups = PLAN.replace(privacy={"unit": "group"}, data={"group_column": "patient"})
+    groups = QUICK.replace(privacy={"unit": "group"}, data={"group_column": "patient"})
     assert privacy_forecast(groups, 100, 4).unit == "group"
-    assert privacy_forecast(groups, 100, 4).epsilon_total == privacy_forecast(PLAN, 100, 4).epsilon_total
+    assert privacy_forecast(groups, 100, 4).epsilon_total == privacy_forecast(QUICK, 100, 4).epsilon_total
 
 
 def test_a_budget_that_ends_early_is_told():
-    found = privacy_forecast(PLAN.replace(privacy={"epsilon": 5.0}), 100, 4)
+    found = privacy_forecast(QUICK.replace(privacy={"epsilon": 5.0}), 100, 4)
     assert 0 < found.affordable_rounds < 10
     assert found.epsilon_total > 5
     assert "hardly show" in found.verdict
     assert f"pay for {found.affordable_rounds} of 10 rounds, so the run will end early" in found.shortfall
-    assert not privacy_forecast(PLAN, 100, 4).shortfall
+    assert not privacy_forecast(QUICK, 100, 4).shortfall
 
 
 def test_head_room_is_told():
-    found = privacy_forecast(QUICK.replace(privacy={"epsilon": 30.0}), 100, 4)
+    found = privacy_forecast(QUICK.replace(privacy={"epsilon": 12.0}), 100, 4)
     assert 10 < found.affordable_rounds < 100
     assert not found.shortfall
     assert privacy_forecast(QUICK.replace(privacy={"epsilon": 1e5}), 100, 4).affordable_rounds == 100
@@ -126,7 +126,7 @@ def test_replaced_units_and_several_at_once_are_told():
 
 def test_hopeless_noise_is_called_so():
     assert noise_to_signal(1.0, 10**6, 10.0, 100) == pytest.approx(10)
-    assert "will not learn" in privacy_forecast(PLAN, 10**8, 4).verdict
+    assert "will not learn" in privacy_forecast(QUICK, 10**8, 4).verdict
 
 
 def test_steps_add_up():

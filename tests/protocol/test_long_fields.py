@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sealora.protocol import long_fields, messages, messages_pb2, secure_messages, secure_messages_pb2
 from sealora.protocol.attempts import Head
 from sealora.protocol.errors import ProtocolError
-from sealora.protocol.secure_messages import Masked, Receipt
+from sealora.protocol.secure_answers import Masked, Receipt
 
 RECEIPT = Receipt(b"d" * 32, Head(7, b"h" * 32), b"s" * 64)
 

@@ -3,9 +3,12 @@
 import copy
 import io
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from sealora.models.settings import TaskSettings
+from sealora.models.task import load_task
 from sealora.simulation.report import final_table, peak_rss, save_learning_curve, worth_it
 from sealora.simulation.split_picture import save_split_picture, split_table
 
@@ -88,6 +91,28 @@ def test_a_metric_that_should_fall_is_judged_the_other_way_round():
     )
     assert {"alone, worst (a)", "alone, best (b)", "federated, on its worst site (a)"} <= rows(result).keys()
     assert "token accuracy" in shown(result)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "columns"),
+    [
+        ("classification", ("a", "b"), ["accuracy", "macro F1", "AUROC", "loss"]),
+        ("token_classification", ("PLACE",), ["F1", "precision", "recall", "strict F1", "accuracy", "loss"]),
+        ("instruction_tuning", (), ["perplexity", "token accuracy", "loss"]),
+        ("masked_pretraining", (), ["perplexity", "token accuracy", "loss"]),
+        ("preference_tuning", (), ["accuracy", "margin", "chosen reward", "rejected reward", "loss"]),
+    ],
+)
+def test_the_columns_are_the_tasks_own(name, labels, columns):
+    task = load_task(TaskSettings(name=name, labels=labels))
+    none = {spec.name: np.zeros(spec.length) for spec in task.sums()}
+    measured = task.metrics(none)
+    sites = {"a": {"metrics": measured}}
+    table = shown(
+        changed(headline=task.headline, better=task.better, metrics=measured, sites=sites, comparison=None)
+    )
+    heading = next(line for line in table.splitlines() if "model" in line)
+    assert [cell.strip() for cell in heading.strip("┃").split("┃")] == ["model", *columns]
 
 
 def test_the_protection_is_named():

@@ -50,6 +50,7 @@ def test_another_package_adds_one(install):
 def test_a_built_in_name_cannot_be_taken(install):
     install(fedavg="evil:FedAvg")
     assert strategy_class("fedavg") is FedAvg
+    assert registered()["fedavg"].value == BUILT_IN["fedavg"], "nor in what is listed"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from sealora.protocol.admission import Floors, Membership
 from sealora.protocol.agreement import sign_header
 from sealora.protocol.attempts import NO_RECORDS, AttemptLog, Head
-from sealora.protocol.keys import IdentityKey, verify
+from sealora.protocol.keys import ExchangeKey, IdentityKey, verify
 from sealora.protocol.messages import Header, Open, Work, model_hash
 from sealora.protocol.roster import Roster, genesis
 from sealora.protocol.secure_coordinator import SecureCoordinatorHalf
@@ -137,6 +138,18 @@ def remember_signatures(monkeypatch) -> None:
     """Verify each signature once: all sites of a test are in one process."""
     for module in ("signatures", "intake"):
         monkeypatch.setattr(f"sealora.protocol.{module}.verify", lru_cache(maxsize=1 << 16)(verify))
+
+
+@pytest.fixture
+def stock_of_keys(monkeypatch) -> None:
+    """Sessions of up to six sites draw their exchange keys from a stock, and two keys agree once.
+
+    No two keys of one session are the same, as a coordinator checks: a site takes two, and it takes one for
+    each of them.
+    """
+    stock = cycle([ExchangeKey.generate() for _ in range(3 * 6)])
+    monkeypatch.setattr(ExchangeKey, "generate", lambda: next(stock))
+    monkeypatch.setattr(ExchangeKey, "agree", lru_cache(maxsize=1 << 10)(ExchangeKey.agree))
 
 
 @pytest.fixture

@@ -105,16 +105,35 @@ def test_what_is_refused_is_not_written(disk, header):
 
 
 def test_nothing_is_believed_before_it_is_on_disk(header):
-    def full(record):
-        raise OSError("disk full")
+    records, full = [], False
 
-    log = AttemptLog(append=full)
-    with pytest.raises(OSError, match="disk full"):
-        log.release(SESSION)
-    assert log.head.count == 0
-    assert log.close.__self__ is log
-    with pytest.raises(OSError, match="disk full"):
-        log.close(SESSION)
+    def append(record):
+        if full:
+            raise OSError("disk full")
+        records.append(record)
+
+    log = AttemptLog(append=append)
+    log.begin(header(round=1))
+    head, full = log.head, True
+    for call, *arguments in (
+        (log.begin, header(round=2)),
+        (log.contribute, header(), Contribution(SESSION, PUBLICS, 3)),
+        (log.state, header(), SESSION, b"1" * 32),
+        (log.release, SESSION),
+        (log.close, OTHER),
+        (log.observe, dict.fromkeys(PUBLICS, 5)),
+    ):
+        with pytest.raises(OSError, match="disk full"):
+            call(*arguments)
+    full = False
+    assert log.head == head
+    assert log.contributions(header()) == ()
+    assert log.close(SESSION), "no share has left"
+    log.release(OTHER)
+    log.begin(header(round=2))
+    log.state(header(), SESSION, b"2" * 32)
+    log.observe(dict.fromkeys(PUBLICS, 5))
+    assert len(records) == log.head.count == 6
 
 
 def test_the_head_chains_the_records(disk, header):

@@ -10,7 +10,9 @@ from sealora.protocol.attempts import CLOSED, AttemptLog, Closure
 from sealora.protocol.errors import AttemptFailed, AttemptPending, ProtocolError
 from sealora.protocol.keys import IdentityKey, verify
 from sealora.protocol.messages import Work, model_hash
+from sealora.protocol.secure_answers import Release
 from sealora.protocol.secure_coordinator import SecureCoordinatorHalf
+from sealora.protocol.secure_requests import Adverts
 from sealora.protocol.secure_site import Aborted
 
 MASK, CHECK, UNMASK = 2, 3, 4
@@ -148,7 +150,7 @@ def test_closures_must_be_signed_by_members(make_cohort, forged):
     opening = cohort.opening(attempt=2, abandoned=(session,))
     coordinator = cohort.run(opening, cohort.coordinator(opening, closures=false), until=1)
     request = wire.parse_request(coordinator.requests()["site0002"], 1 << 20)
-    faked = wire.Adverts(request.header_hash, request.members, tuple(false))
+    faked = Adverts(request.header_hash, request.members, tuple(false))
     with pytest.raises(Aborted) as stopped:
         cohort.halves["site0002"].receive(wire.request(faked))
     assert stopped.value.failure == ("forged" if forged else "unclosed")
@@ -282,7 +284,7 @@ def test_a_wrong_share_is_outvoted_by_one_that_comes_later(make_cohort):
     release = wire.parse_reply(cohort.answer("site0000", requests["site0000"]), 4096)
     lie = bytes(len(release.shares))
     signature = cohort.identities["site0000"].sign(RELEASE, release.session, lie)
-    coordinator.receive("site0000", wire.reply(wire.Release(release.session, lie, signature)))
+    coordinator.receive("site0000", wire.reply(Release(release.session, lie, signature)))
     ask(cohort, coordinator, cohort.names[1:3])
     with pytest.raises(AttemptPending, match=r"contradict .* No answer from site0003"):
         coordinator.advance()

@@ -61,7 +61,7 @@ def test_every_dropout_pattern_of_three_sites(make_cohort):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("remember_signatures")
+@pytest.mark.usefixtures("remember_signatures", "stock_of_keys")
 @pytest.mark.parametrize(("count", "colluders"), [(4, 0), (4, 1), (5, 0), (5, 1), (6, 3)])
 def test_every_dropout_pattern(make_cohort, count, colluders):
     check_all(make_cohort(count, colluders=colluders, n_min=smallest_n_min(colluders)))
@@ -69,7 +69,7 @@ def test_every_dropout_pattern(make_cohort, count, colluders):
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-@pytest.mark.usefixtures("remember_signatures")
+@pytest.mark.usefixtures("remember_signatures", "stock_of_keys")
 @pytest.mark.parametrize("colluders", [0, 1, 2])
 def test_every_dropout_pattern_of_six_sites(make_cohort, colluders):
     check_all(make_cohort(6, colluders=colluders, n_min=smallest_n_min(colluders)))

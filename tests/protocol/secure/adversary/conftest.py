@@ -1,7 +1,12 @@
-"""A coordinator that does not follow the protocol, and sites that collude with it."""
+"""A coordinator that does not follow the protocol, and sites that collude with it.
 
+Its attacks are modules beside this one, found by their bare names.
+"""
+
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,19 +17,12 @@ from sealora.protocol.agreement import Agreement, header_hash, pair_mask_key, se
 from sealora.protocol.keys import ExchangeKey
 from sealora.protocol.masks import apply_masks
 from sealora.protocol.messages import Header, Open
-from sealora.protocol.secure_messages import (
-    SEALED_BYTES,
-    Advert,
-    Adverts,
-    Deliveries,
-    Masked,
-    Member,
-    Release,
-    Signers,
-    Survivors,
-)
+from sealora.protocol.secure_answers import Advert, Answer, Masked, Release, Shares
+from sealora.protocol.secure_fields import SEALED_BYTES
+from sealora.protocol.secure_requests import Adverts, Deliveries, Member, Signers, Survivors
 from sealora.protocol.shamir import SHARE_BYTES, Recovery
 
+sys.path.insert(0, str(Path(__file__).parent))
 LIMIT = 1 << 20
 
 
@@ -36,7 +34,7 @@ class Attacker:
     """
 
     cohort: Any
-    told: list[tuple[str, wire.Answer]] = field(default_factory=list)
+    told: list[tuple[str, Answer]] = field(default_factory=list)
 
     def tell(self, site: str, request: Any) -> Any:
         """A site's parsed answer to an opening, a message or its bytes."""
@@ -66,7 +64,7 @@ class Session:
     attacker: Attacker
     opening: Open
     adverts: dict[str, Advert]
-    shares: dict[int, wire.Shares] = field(default_factory=dict)
+    shares: dict[int, Shares] = field(default_factory=dict)
     masked: dict[int, Masked] = field(default_factory=dict)
 
     @property

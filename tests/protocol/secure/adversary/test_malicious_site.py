@@ -17,6 +17,7 @@ from sealora.protocol.agreement import (
 )
 from sealora.protocol.errors import AttemptFailed, ProtocolError
 from sealora.protocol.keys import ExchangeKey
+from sealora.protocol.secure_answers import Abort, Advert, Consistency, Masked, Receipt, Release
 from sealora.protocol.unmasking import Unmasking
 
 LIMIT = 1 << 20
@@ -81,20 +82,20 @@ def release_with(change_shares):
 
 
 def unsigned(answer, identity):
-    if isinstance(answer, wire.Masked):
+    if isinstance(answer, Masked):
         return replace(answer, receipt=replace(answer.receipt, signature=bytes(64)))
     return replace(answer, signature=bytes(64))
 
 
 def of_another_session(answer, identity):
-    field = "header_hash" if isinstance(answer, wire.Advert) else "session"
+    field = "header_hash" if isinstance(answer, Advert) else "session"
     return replace(answer, **{field: bytes(32)})
 
 
 def of_another_phase(answer, identity):
-    if isinstance(answer, wire.Consistency):
-        return wire.Release(answer.session, b"", answer.signature)
-    return wire.Consistency(bytes(32), bytes(64))
+    if isinstance(answer, Consistency):
+        return Release(answer.session, b"", answer.signature)
+    return Consistency(bytes(32), bytes(64))
 
 
 def equal_keys(advert, identity):
@@ -163,8 +164,8 @@ def test_without_the_dimension_one_word_is_added_everywhere(make_cohort, monkeyp
         words = np.ones(1, dtype=np.uint64)
         digest, head = words_digest(words), masked.receipt.head
         fields = receipt_fields(masked.session, range(4), digest, head)
-        receipt = wire.Receipt(digest, head, identity.sign(MASKED, *fields))
-        return wire.Masked(masked.session, words, receipt)
+        receipt = Receipt(digest, head, identity.sign(MASKED, *fields))
+        return Masked(masked.session, words, receipt)
 
     cohort = make_cohort(4)
     total = run(cohort, Liar(cohort, MASK, single)).result()
@@ -180,7 +181,7 @@ def test_without_signatures_anybody_spoils_the_sum(make_cohort, monkeypatch):
     def forged(masked, identity):
         words = masked.words + np.uint64(1)
         return replace(
-            masked, words=words, receipt=wire.Receipt(words_digest(words), masked.receipt.head, bytes(64))
+            masked, words=words, receipt=Receipt(words_digest(words), masked.receipt.head, bytes(64))
         )
 
     cohort = make_cohort(4)
@@ -301,11 +302,11 @@ def test_an_accusation_counts_beyond_the_colluders(make_cohort, colluders, culpr
 
 
 def forged_abort(answer, identity):
-    return wire.Abort(answer.session, "tampered", "text", "site0002", bytes(64))
+    return Abort(answer.session, "tampered", "text", "site0002", bytes(64))
 
 
 def abort_of_another_session(answer, identity):
-    return wire.Abort(bytes(32), "tampered", "text", "site0002", bytes(64))
+    return Abort(bytes(32), "tampered", "text", "site0002", bytes(64))
 
 
 @pytest.mark.parametrize(
