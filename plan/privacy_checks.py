@@ -113,13 +113,6 @@ def false_claims(plan: PlanSettings) -> Iterator[Problem]:
             "half precision is too coarse for gradients that are clipped one by one.",
             'Write "float32" or "auto".',
         )
-    if plan.model.quantization == "int8":
-        yield Problem(
-            ("model", "quantization"),
-            "int8 treats columns as outliers by what all rows of a pass hold, so one row would change the "
-            "gradients of others.",
-            'Write "none", or "int4" with device = "cpu".',
-        )
     if plan.model.quantization == "int4" and plan.model.device in ("auto", "cuda"):
         yield Problem(
             ("model", "quantization"),
