@@ -119,7 +119,7 @@ knows those of a plan. *linear* means that the sum of the sites' vectors is all 
 works under secure aggregation as it is. Record-level privacy works with each of them, since whatever is done
 with a privately trained adapter costs nothing more. *personal* tensors never leave their site: each site then
 measures its own model, the metrics are sums over those, and there is no one model to evaluate or use
-afterwards.
+afterwards. No command takes a site's model out of its memory either: these strategies are for research.
 
 *sketch* strategies aggregate the product B·A, which no sum of factors gives. Each site sends two sketches of
 its product, M·Ω and Ψ·M, for each module, and their sums give the mean product exactly, as long as the
