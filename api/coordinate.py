@@ -22,6 +22,7 @@ from sealora.server.recorder import Recorder
 from sealora.server.result import build_result
 from sealora.server.service import Keys, RunParts, Service
 from sealora.server.state_lock import StateLock
+from sealora.server.store import CheckpointStore
 from sealora.simulation.privacy import public_examples
 from sealora.simulation.run_folder import RunFolder
 from sealora.simulation.simulate import versions
@@ -44,9 +45,8 @@ def coordinate(
     """
     keys = Keys(federation.identity(passphrase), federation.credentials(passphrase, datetime.now(UTC)))
     with StateLock(state):
-        begun = (state / "run.json").exists()
-        folder = RunFolder.open(state) if begun else RunFolder.create(state, plan, versions())
-        plan, parts, model = assemble(plan)
+        given, (plan, parts, model) = plan, assemble(plan)
+        folder = _folder(state, given)
         recorder = Recorder()
         observers = (recorder, MetricsLog(state / "metrics.jsonl"), EventLog(state / "events.jsonl"))
         service = Service(parts, federation, keys, state, fleet, log, metrics_port)
@@ -55,6 +55,19 @@ def coordinate(
         result = build_result(plan, parts.task, adapter, recorder, evaluated, versions())
         folder.write_json("result.json", result)
     return Run.load(state)
+
+
+def _folder(state: Path, plan: Plan) -> RunFolder:
+    """The run's folder, with the plan of its checkpoint; while it has none, nobody was asked for anything.
+
+    Raises UsageError if the folder holds something else.
+    """
+    if not (state / "run.json").exists():
+        return RunFolder.create(state, plan, versions())
+    folder = RunFolder.open(state)
+    if CheckpointStore(folder.state).load() is None:
+        folder.write_plan(plan)  # the one before may have kept the first start from succeeding
+    return folder
 
 
 def assemble(plan: Plan) -> tuple[Plan, RunParts, PeftModel]:

@@ -25,10 +25,13 @@ from sealora.simulation.faults import Faults
 from sealora.simulation.federation import Federation
 from sealora.simulation.flower_client import app as client_app
 from sealora.simulation.flower_fleet import FlowerFleet
-from sealora.simulation.flower_grid import GridDesk
+from sealora.simulation.flower_grid import GridDesk, reply_limit
 from sealora.simulation.simulate import simulate
 
 __all__ = ["client_app", "serve"]
+
+NODES_AN_ACTOR = 16
+"""Nodes of an app that one of Flower's actors may have to work for in turn, before a reply counts as lost."""
 
 
 def serve(
@@ -48,7 +51,7 @@ def serve(
 
     @contextmanager
     def fleet_of(federation: Federation, faults: Faults, tell: Callable[[str], None]) -> Iterator[Fleet]:
-        desk = GridDesk(grid)
+        desk = GridDesk(grid, reply_limit(federation.plan, NODES_AN_ACTOR))
         try:
             yield FlowerFleet(federation.sites, federation.plan, desk, faults)
         finally:

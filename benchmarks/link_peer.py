@@ -25,9 +25,10 @@ HEAD_BYTES = 9
 def serve(folder: SiteFolder, handle: Callable[[bytes], bytes]) -> None:
     """An agent."""
     from sealora.client.agent import Agent
+    from sealora.client.socket_place import SocketPlace
 
-    agent = Agent(folder.name, handle, Log("agent"))
-    asyncio.run(until_signalled(agent.run(folder.path / "agent.sock"), supervised=True))
+    agent, place = Agent(folder.name, handle, Log("agent")), SocketPlace(folder.path / "agent.sock")
+    asyncio.run(until_signalled(agent.run(place), supervised=True))
 
 
 def echo(folder: SiteFolder) -> None:

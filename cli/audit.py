@@ -38,7 +38,8 @@ def audit(
 ) -> None:
     """Attack a run or a plan: record canaries, gradient inversion, membership inference.
 
-    Each finding stands beside what is claimed; the exit code is 1 if a claim is broken.
+    Each finding stands beside what is claimed; the exit code is 1 if a claim is broken, or an
+    attack too weak to test it.
 
     Example: sealora audit runs/first --only canaries --only membership
     """
@@ -63,12 +64,8 @@ def audit(
         print(text)
     else:
         Console(highlight=False).print(audit_table(report))
-        print(
-            "A claim is broken."
-            if report.broken
-            else "No claim is broken. That is no proof that none can be."
-        )
-    if report.broken:
+        print(report.conclusion)
+    if report.broken or report.untested:
         raise typer.Exit(1)
 
 

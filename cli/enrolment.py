@@ -36,7 +36,7 @@ def confirm(question: str, yes: bool) -> None:
     """
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("nobody is here to compare the words.", "Compare them, and add --yes.")
     if not typer.confirm(question, err=True):
         raise RefusedError("not confirmed: nothing was changed.", "Find out why the words differ.")

@@ -16,6 +16,7 @@ import click
 
 from sealora import __version__
 from sealora.protocol.errors import SealoraError
+from sealora.protocol.visible import visible
 
 INTERRUPTED = 130
 _EVERYDAY = {
@@ -50,11 +51,14 @@ def guard(command: Callable[[], object], arguments: Sequence[str]) -> int:
 
 
 def report(message: str, kind: str, exit_code: int, as_json: bool) -> int:
-    """Print an error, one `error:` for each line of the message, and return the exit code."""
+    """Print an error, one `error:` for each line of the message, and return the exit code.
+
+    A message may quote another party: it moves no cursor and clears no line.
+    """
     if as_json:
         print(json.dumps({"error": {"kind": kind, "message": message, "exit_code": exit_code}}))
     for line in message.splitlines():
-        print(f"{_label()} {line}", file=sys.stderr)
+        print(f"{_label()} {visible(line)}", file=sys.stderr)
     return exit_code
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sealora.models.settings import ColumnSettings
 from sealora.protocol.errors import UsageError
@@ -73,5 +74,5 @@ def _classes(classes: dict[str, Any]) -> Table:
     table = Table("class", "precision", "recall", "F1", "rows", title="By class", title_justify="left")
     for name, row in classes.items():
         figures = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
-        table.add_row(name, *figures, f"{row['support']:.0f}")
+        table.add_row(Text(name), *figures, f"{row['support']:.0f}")
     return table

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sealora.cli.logs import show_verified, verified
 from sealora.privacy.chain import read_chain
 from sealora.privacy.conversions import epsilon_at_once
 from sealora.privacy.events import Relation, require_delta
@@ -79,15 +80,10 @@ def verify(path: LedgerPath, as_json: AsJson = False) -> None:
     """
     rows = []
     for file in _files(path):
-        heads = [head for _, head in read_chain(file, LEDGER)]
         read_header(file)
         read_charges(file)
-        rows.append({"ledger": file.stem, "lines": len(heads), "head": heads[-1].hex()})
-    if as_json:
-        print(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        print(f"{row['ledger']}: {row['lines']} lines follow from one another; head {row['head']}")
+        rows.append({**verified(file, LEDGER), "ledger": file.stem})
+    show_verified(rows, as_json)
 
 
 @app.command()

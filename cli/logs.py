@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sealora.privacy.audit_log import AUDIT_LOG, Record, read_records
-from sealora.privacy.chain import ChainKind, read_chain
+from sealora.privacy.chain import ChainKind, read_chain, unfinished
 from sealora.protocol.errors import UsageError
 
 
@@ -24,9 +24,13 @@ def show_log(path: Path, last: int, as_json: bool) -> None:
 
 
 def verified(path: Path, kind: ChainKind = AUDIT_LOG) -> dict[str, object]:
-    """Lines and head of a chained file whose links all hold. Raises DataError if one does not."""
+    """Lines and head of a chained file whose links all hold, and the bytes after them that are no line.
+
+    Raises DataError if a link does not hold.
+    """
     heads = [head for _, head in read_chain(path, kind)]
-    return {"file": path.name, "lines": len(heads), "head": heads[-1].hex() if heads else ""}
+    head = heads[-1].hex() if heads else ""
+    return {"file": path.name, "lines": len(heads), "head": head, "torn": unfinished(path)}
 
 
 def show_verified(found: list[dict[str, object]], as_json: bool) -> None:
@@ -35,7 +39,9 @@ def show_verified(found: list[dict[str, object]], as_json: bool) -> None:
         print(json.dumps(found, indent=2))
         return
     for facts in found:
-        print(f"{facts['file']}: {facts['lines']} lines follow from one another; head {facts['head']}")
+        torn = f"; then {facts['torn']} bytes that are no line" if facts.get("torn") else ""
+        head = facts["head"] or "-"
+        print(f"{facts['file']}: {facts['lines']} lines follow from one another; head {head}{torn}")
 
 
 def _line(record: Record) -> str:

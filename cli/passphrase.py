@@ -34,7 +34,7 @@ def passphrase_for(key: Path, file: Path | None) -> bytes | None:
     if not is_protected(key):
         return None
     given = _given(file)
-    if given is None and sys.stdin.isatty():
+    if given is None and sys.stdin is not None and sys.stdin.isatty():
         return str(typer.prompt("Passphrase", hide_input=True, err=True)).encode()
     return given
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sealora.cli.colour import print_red
 from sealora.plan.affordable import TIMES
 from sealora.plan.contract import resolved
 from sealora.plan.loader import Plan, load
@@ -21,6 +22,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Write, check
 
 PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+UNMASKED = "none: the coordinator sees the update of every site"
 
 
 @app.command()
@@ -64,7 +66,7 @@ def check(path: PlanPath, as_json: AsJson = False) -> None:
         return
     print(f"{path} is valid; contract {plan.hash}")
     for name, value in _rows(expected):
-        print(f"  {name:<11} {value}")
+        (print_red if value == UNMASKED else print)(f"  {name:<11} {value}")
     for line in warnings:
         print(f"warning: {line}")
 
@@ -144,7 +146,7 @@ def _personal(expected: "Forecast") -> str:
 def _masks(expected: "Forecast") -> str:
     masks = expected.masks
     if masks is None:
-        return "none: the coordinator sees the update of every site"
+        return UNMASKED
     dropouts = ", ".join(f"{count} in {phase}" for phase, count in masks.dropouts.items())
     groups = (
         f"{masks.groups} groups, the coordinator sees the sum of each; in the smallest "
@@ -169,7 +171,8 @@ def _privacy(expected: "Forecast") -> str:
     return (
         f"(ε = {cost.epsilon_total:.3g}, δ = {cost.delta:g}) for each {cost.unit} "
         f"after {expected.rounds} rounds, "
-        f"{cost.epsilon_first_round:.3g} after the first; the sites' budgets pay for {rounds} (the plan's is {cost.budget:g}). "
+        f"{cost.epsilon_first_round:.3g} after the first; the sites' budgets pay for {rounds} (the plan's is "
+        f"{cost.budget:g}). "
         f"Noise multiplier {cost.noise_multiplier:.3g}{metrics}, {cost.steps_per_round} steps a round, "
         f"noise {cost.noise_to_signal:.2g} times the signal of a step. {cost.verdict}"
     )

@@ -39,13 +39,27 @@ def texts_of(texts: Sequence[str], file: Path | None) -> list[str]:
     """The texts from wherever they come, empty lines left out. Raises UsageError if there are none."""
     if texts and file:
         raise UsageError("both texts and --file were given.", "Give one of them.")
-    lines = list(texts) if texts else (_read(file) if file else sys.stdin.read()).splitlines()
+    lines = list(texts) if texts else (_read(file) if file else _standard_input()).splitlines()
     chosen = [line.strip() for line in lines if line.strip()]
     if not chosen:
         raise UsageError(
             "there is no text to predict.", "Give texts as arguments, with --file, or on standard input."
         )
     return chosen
+
+
+def _standard_input() -> str:
+    """All of it, whatever the locale is; empty if it is closed. Raises UsageError."""
+    try:
+        raw = sys.stdin.buffer.read(MAX_BYTES + 1) if sys.stdin is not None else b""
+    except OSError as error:
+        raise UsageError(f"standard input cannot be read ({error.strerror}).") from None
+    if len(raw) > MAX_BYTES:
+        raise UsageError(f"standard input is longer than {MAX_BYTES:,} bytes.", "Split it.")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError("standard input is not UTF-8.", "Convert it to that encoding.") from None
 
 
 def _read(file: Path) -> str:

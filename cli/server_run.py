@@ -124,15 +124,15 @@ def _loopback(federation: FederationFolder) -> str:
 def _lines(found: dict[str, Any]) -> Iterator[str]:
     process = f" (process {found['process']})" if found["process"] else ""
     yield f"{found['state']}{process}, {found.get('done', 0)} of {found.get('rounds', '?')} rounds done"
-    if found["state"] == "running" and "phase" in found:
+    if found["state"] == "running" and {"round", "attempt", "phase", "answered", "asked"} <= found.keys():
         yield (
             f"round {found['round']}, attempt {found['attempt']}, phase {found['phase']}: "
             f"{found['answered']} of {found['asked']} sites answered"
         )
-    if "connected" in found:
+    if {"connected", "absent"} <= found.keys():
         yield f"connected: {', '.join(found['connected']) or 'none'}"
         yield f"absent: {', '.join(found['absent']) or 'none'}"
-    if found["state"] == "running" and found.get("lacking"):
+    if found["state"] == "running" and found.get("lacking") and found.get("until"):
         left = datetime.fromisoformat(found["until"]) - datetime.now(UTC)
         yield f"waiting for {found['lacking']} more sites, {max(0, left.total_seconds()):.0f} seconds left"
     if found.get("stopped"):

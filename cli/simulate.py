@@ -72,6 +72,8 @@ def run_and_show(
     """Run, show progress on standard error, and print the result on standard output."""
     # Imported here because torch and transformers take seconds, and a wrong option should not.
     import sealora
+    from sealora.models.samples import sample_text
+    from sealora.plan.strategy_reference import facts_of
     from sealora.simulation.report import final_table
 
     console = Console(stderr=True, highlight=False)
@@ -98,7 +100,9 @@ def run_and_show(
     Console(highlight=False).print(final_table(run.result))
     print(f"Adapter: {run.adapter_path}")
     print(f"Figures: {folder / 'result.json'}, {folder / 'learning_curve.png'}, {folder / 'split.png'}")
-    print(f"Try it:  sealora predict {shlex.quote(str(folder))} 'A delight from start to finish.'")
+    if not facts_of(run.plan.strategy.name).personal:  # else there is no one model to try
+        sample = sample_text(run.plan.task, run.plan.data)
+        print("Try it: ", shlex.join(["sealora", "predict", str(folder), sample]))
     _end(run.result)
 
 

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sealora.cli.colour import print_red
 from sealora.cli.enrolment import HERE, AsJson, SiteDir, utc_now
 from sealora.client import approval
 from sealora.client.policy import Case, Policy, Verdict, bound_hash, plan_name
 from sealora.client.policy_book import PolicyBook, epsilon_after, local_time
-from sealora.client.review import explain
+from sealora.client.review import IN_CLEAR, explain
 from sealora.client.site_folder import SiteFolder
 from sealora.plan.loader import Plan, load
 from sealora.protocol.errors import ModelError, RefusedError, UsageError
+from sealora.protocol.visible import visible
 
 if TYPE_CHECKING:
     from sealora.client.base_facts import BaseFacts
@@ -45,8 +47,12 @@ def review(path: PlanPath, folder: SiteDir = HERE, as_json: AsJson = False) -> N
         print(json.dumps({**facts, "warnings": warnings, "allowed": allowed}, indent=2))
     else:
         print(f"Plan '{plan.name}', hash {plan_name(plan)}")
-        print(f"Base model {model}" if model else f"Base model unknown: {missing}")
-        print("\n".join([*sentences, *(f"warning: {line}" for line in warnings)]) + "\n")
+        print(f"Base model {model}" if model else f"Base model unknown: {visible(missing)}")
+        for sentence in sentences:
+            (print_red if sentence.endswith(IN_CLEAR) else print)(sentence)
+        for line in warnings:
+            print(f"warning: {visible(line)}")
+        print()
         _show(verdicts)
         print("\nThe policy allows this plan." if allowed else "\nThe policy refuses this plan.")
     if not allowed:
@@ -113,11 +119,14 @@ def _members(site: SiteFolder) -> int:
 def _show(verdicts: tuple[Verdict, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("policy line", "this site allows", "the plan asks", "")
     for verdict in verdicts:
-        mark = "[green]allowed[/]" if verdict.allowed else f"[red]refused[/]: {verdict.refusal}"
-        table.add_row(verdict.line, verdict.allows, verdict.asks, mark)
+        mark = Text("allowed", "green") if verdict.allowed else Text("refused", "red")
+        reason = f": {verdict.refusal}" if verdict.refusal else ""
+        # What a plan says is no markup: a model's name could otherwise be shown as another's.
+        table.add_row(verdict.line, Text(verdict.allows), Text(verdict.asks), mark.append(reason, "default"))
     Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
 
 

@@ -114,7 +114,9 @@ def _revision_facts(before: Revision | None, revision: Revision) -> dict[str, An
 
 def _show(facts: dict[str, Any]) -> None:
     marks = {name: kind for kind in ("added", "rekeyed") for name in facts["changes"][kind]}
-    print(f"Revision {facts['serial']}, {len(facts['members'])} members, {facts['colluders']} colluders")
+    before = facts["changes"]["colluders"]
+    colluders = f"{facts['colluders']} colluders" + (f" (was {before})" if before is not None else "")
+    print(f"Revision {facts['serial']}, {len(facts['members'])} members, {colluders}")
     for name, words in facts["members"].items():
         print(f"  {name} ({marks[name]}): {words}" if name in marks else f"  {name}: {words}")
     for name in facts["changes"]["removed"]:

@@ -21,6 +21,10 @@ Supervised = Annotated[bool, typer.Option("--supervised", hidden=True)]
 SocketPath = Annotated[
     Path | None, typer.Option(help="The agent's Unix socket; by default agent.sock in the site's folder.")
 ]
+SocketGroup = Annotated[
+    str,
+    typer.Option(help="A group whose members may connect to the socket: for a link that is another user."),
+]
 MetricsPort = Annotated[
     int, typer.Option(min=-1, max=65535, help="Loopback port for Prometheus and /health; -1 for none.")
 ]
@@ -60,16 +64,20 @@ def agent(
     plan: PlanPath,
     folder: SiteDir = HERE,
     socket: SocketPath = None,
+    socket_group: SocketGroup = "",
     passphrase_file: PassphraseFile = None,
     supervised: Supervised = False,
 ) -> None:
     """The half of a site that has the data, the model and the identity key. It uses no network."""
+    from sealora.client.socket_place import SocketPlace
+
     site, log = SiteFolder.open(folder), Log("agent")
+    place = SocketPlace.of(socket or _socket(site), socket_group)
     identity = site.identity(passphrase_for(site.identity_path, passphrase_file))
     log("starting", plan=plan)
     # Imported here because torch takes seconds, and a wrong passphrase should not.
     from sealora.client.agent import Agent
-    from sealora.client.agent_figures import Counted, figures_path
+    from sealora.client.agent_figures import Counted
     from sealora.client.attempt_file import AttemptFile
     from sealora.client.audited import Audited
     from sealora.client.workplace import attempts_path, open_site
@@ -77,8 +85,7 @@ def agent(
 
     with AttemptFile(attempts_path(site), site.public) as attempts, site.audit_log() as audit:
         worker = open_site(site, load(plan), identity, attempts)
-        place = socket or _socket(site)
-        handle = Counted(Audited(worker.handle, audit), figures_path(place))
+        handle = Counted(Audited(worker.handle, audit), place)
 
         async def work() -> None:
             await Agent(site.name, handle, log).run(place)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sealora.plan.strategy_reference import Facts, facts_of, yes
 from sealora.strategies.registry import registered
@@ -33,12 +34,12 @@ def _list(chosen: list[Facts]) -> None:
         table.add_column(column, justify="right" if column in ("up", "down") else "left")
     for facts in chosen:
         table.add_row(
-            facts.name,
-            facts.sends,
+            Text(facts.name),
+            Text(facts.sends),
             f"{facts.upload:.3g}",
             f"{facts.download:.3g}",
-            facts.personal,
-            facts.summary,
+            Text(facts.personal),
+            Text(facts.summary),
         )
     Console().print(table)
     print(

@@ -5,8 +5,6 @@ a thread, and answers. The link may be cut or restarted meanwhile; nothing is lo
 """
 
 import asyncio
-import os
-import socket
 import threading
 import traceback
 from collections.abc import Callable
@@ -15,11 +13,12 @@ from queue import SimpleQueue
 
 from sealora.client.desk import Desk
 from sealora.client.pipe import Pipe
+from sealora.client.socket_place import SocketPlace
 from sealora.plan.logs import Log
 from sealora.protocol import frames, messages
 from sealora.protocol.carrier import Carrier
 from sealora.protocol.channel import Arrived, SiteEnd
-from sealora.protocol.errors import ProtocolError, RunError, UsageError
+from sealora.protocol.errors import ProtocolError, RunError
 from sealora.protocol.frames import VERSIONS, Hello, Welcome
 from sealora.protocol.messages import Reason, Refusal
 
@@ -40,12 +39,12 @@ class Agent:
         self._requests: SimpleQueue[bytes] = SimpleQueue()
         self._carrier = Carrier(self._end, self._take)
 
-    async def run(self, path: Path) -> None:
+    async def run(self, place: SocketPlace) -> None:
         """Serve the link at a socket until cancelled. Raises UsageError if it cannot be made."""
-        listener = listen(path)
+        listener = place.listen()
         # A thread that may be left behind: a training does not keep the process from ending.
         threading.Thread(target=self._work, args=(asyncio.get_running_loop(),), daemon=True).start()
-        self._log("listening", socket=path)
+        self._log("listening", socket=place.path)
         serving: asyncio.Task[None] | None = None
         try:
             while True:
@@ -58,7 +57,7 @@ class Agent:
             if serving is not None:
                 serving.cancel()
             listener.close()
-            path.unlink(missing_ok=True)
+            place.path.unlink(missing_ok=True)
 
     async def _serve(self, pipe: Pipe) -> None:
         """One connection of the link."""
@@ -111,26 +110,6 @@ class Agent:
                 self._log("failed", kind=type(error).__name__, where=_place(error), reason=_shown(error))
                 reply = FAILED
             loop.call_soon_threadsafe(self._finish, reply)
-
-
-def listen(path: Path) -> socket.socket:
-    """A socket that only its owner can connect to, in the place of one left behind. Raises UsageError."""
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.setblocking(False)
-    mask = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    except OSError as error:
-        listener.close()
-        raise UsageError(
-            f"the socket {path} cannot be made ({error.strerror or error}).",
-            "Choose a shorter path, in a folder that this user may write to.",
-        ) from None
-    finally:
-        os.umask(mask)
-    listener.listen()
-    return listener
 
 
 def _shown(error: Exception) -> str | None:

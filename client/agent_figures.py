@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, write_to_textfile
 
+from sealora.client.socket_place import SocketPlace
 from sealora.protocol import messages
 from sealora.protocol.messages import Refusal
 
@@ -21,8 +22,8 @@ def figures_path(socket: Path) -> Path:
 class Counted:
     """Calls `handle` and counts. No figure is about rows, updates or what was spent."""
 
-    def __init__(self, handle: Handler, path: Path) -> None:
-        self._handle, self._path = handle, path
+    def __init__(self, handle: Handler, place: SocketPlace) -> None:
+        self._handle, self._place = handle, place
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "sealora_requests", "Requests that the agent worked on", registry=self._registry
@@ -48,4 +49,8 @@ class Counted:
     def _write(self) -> None:
         # A full disk is the audit log's to report: figures are no reason to answer nothing.
         with suppress(OSError):
-            write_to_textfile(str(self._path), self._registry)
+            path = figures_path(self._place.path)
+            partial = path.with_name(f"{path.name}.partial")
+            write_to_textfile(str(partial), self._registry)
+            self._place.share(partial, 0o640)
+            partial.replace(path)

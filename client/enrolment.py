@@ -100,7 +100,7 @@ def join(folder: SiteFolder, joining: Joining) -> None:
     write_durably(folder.bundle_path, dump(joining.bundle))
     if joining.roster is not None:
         PinnedRoster(folder).accept(joining.roster)
-    _forget_other_keys(folder, joining.certificate)
+    _forget_older_keys(folder, joining.certificate)
     facts = {
         "federation": joining.bundle.federation,
         "serial": f"{joining.certificate.serial:x}",
@@ -128,8 +128,9 @@ def _require_same_federation(before: Bundle, bundle: Bundle) -> None:
         )
 
 
-def _forget_other_keys(folder: SiteFolder, certificate: Certificate) -> None:
-    """A renewed certificate replaces the key before."""
+def _forget_older_keys(folder: SiteFolder, certificate: Certificate) -> None:
+    """A renewed certificate replaces the keys before; the bundle for a key made since may be on its way."""
+    joined = folder.tls_key_path(certificate.tls_key)
     for path in folder.keys.glob("tls-*.pem"):
-        if path != folder.tls_key_path(certificate.tls_key):
+        if path != joined and path.stat().st_mtime_ns <= joined.stat().st_mtime_ns:
             path.unlink()

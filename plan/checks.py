@@ -267,6 +267,7 @@ ERRORS: tuple[Check, ...] = (
     strategy_checks.sketches,
     strategy_checks.gradient_steps,
     strategy_checks.written_rate,
+    strategy_checks.record_privacy,
     strategy_checks.personal_metrics,
     strategy_checks.hidden_updates,
     strategy_checks.enough_to_compare,

@@ -18,7 +18,13 @@ from sealora.plan.locator import Key, locate
 from sealora.plan.problems import raise_for
 from sealora.plan.settings import PlanSettings
 from sealora.plan.toml_file import FileKind, parse, read_text
-from sealora.plan.validation import problems_of, schema_problems, value_problems, with_tuples
+from sealora.plan.validation import (
+    hidden_problems,
+    problems_of,
+    schema_problems,
+    value_problems,
+    with_tuples,
+)
 from sealora.protocol.errors import PlanError
 from sealora.protocol.settings import Settings
 
@@ -59,7 +65,7 @@ class Plan(PlanSettings):
     @classmethod
     def _from_table(cls, table: Mapping[str, Any], name: str, lines: Mapping[Key, int]) -> Self:
         raise_for(schema_problems(table, PLAN), name, lines)
-        found = list(value_problems(table))
+        found = [*value_problems(table), *hidden_problems(table)]
         try:
             plan = cls.model_validate(with_tuples(table))
         except ValidationError as error:

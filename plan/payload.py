@@ -23,6 +23,8 @@ TRAIN_ROWS = "train/rows"
 
 MAX_TRAIN_ROWS = 2**32 - 1
 MAX_TRAIN_LOSS = MAX_TRAIN_ROWS * LOSS_UNITS
+MAX_TURNS = 1000
+"""Rounds among which layouts that differ are sought."""
 
 
 def round_context(
@@ -61,8 +63,11 @@ def require_known(plan: PlanSettings, sites: Sequence[str]) -> None:
 def trained_layouts(
     plan: PlanSettings, strategy: Strategy, adapter: AdapterLayout
 ) -> tuple[AdapterLayout, ...]:
-    """The layouts of the rounds, as far as they differ: a strategy may take turns."""
-    rounds = range(1, 1 + min(plan.rounds.count, 2))
+    """The layouts of the rounds, as far as they differ: a strategy may take turns, of any number.
+
+    Of very long runs the first `MAX_TURNS` rounds are looked at.
+    """
+    rounds = range(1, 1 + min(plan.rounds.count, MAX_TURNS))
     return tuple(dict.fromkeys(strategy.layout(adapter, number) for number in rounds))
 
 

@@ -117,6 +117,17 @@ def unused_rate(plan: PlanSettings) -> Iterator[Problem]:
         )
 
 
+def record_privacy(plan: PlanSettings) -> Iterator[Problem]:
+    """A strategy may need what no site tells under a guarantee."""
+    if plan.privacy.private and not _card(plan).record_privacy:
+        others = ", ".join(f'"{name}"' for name in BUILT_IN if strategy_class(name).card.record_privacy)
+        yield Problem(
+            ("privacy", "guarantee"),
+            f"{plan.strategy.name} needs figures about rows, which no site tells under a guarantee.",
+            f"Write name = one of {others} in [strategy].",
+        )
+
+
 def personal_metrics(plan: PlanSettings) -> Iterator[Problem]:
     """Metrics on a public table are of one model, and personal tensors make many."""
     strategy = _strategy(plan)

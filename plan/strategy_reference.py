@@ -82,7 +82,7 @@ def facts_of(name: str) -> Facts:
         arithmetic=kind.card.arithmetic,
         mixed_ranks=kind.card.mixed_ranks,
         secure_aggregation=_SECURE[kind.card.arithmetic],
-        record_privacy=True,
+        record_privacy=kind.card.record_privacy,
         discloses=kind.card.discloses,
         optimizer="sgd" if kind.card.only_sgd else "any",
         options=tuple(_options(kind.options_class)),
@@ -116,8 +116,9 @@ packages included, and `sealora strategies NAME` one of them.
 *up* and *down* count the values that a site sends and receives in a round, for each value of the adapters' A
 and B; the head comes on top. They are those of 8 sites, rank 8 and square layers of width 4096; `plan check`
 knows those of a plan. *linear* means that the sum of the sites' vectors is all that is needed, so that it
-works under secure aggregation as it is. Record-level privacy works with each of them, since whatever is done
-with a privately trained adapter costs nothing more. *personal* tensors never leave their site: each site then
+works under secure aggregation as it is. *record privacy* tells whether a plan may give a guarantee with it
+(`[privacy]`): whatever is done with a privately trained adapter costs nothing more, but a strategy may need a
+site's loss or rows, which are not told then. *personal* tensors never leave their site: each site then
 measures its own model, the metrics are sums over those, and there is no one model to evaluate or use
 afterwards. No command takes a site's model out of its memory either: these strategies are for research.
 
@@ -154,6 +155,7 @@ _COLUMNS = (
     "arithmetic",
     "ranks",
     "secure aggregation",
+    "record privacy",
     "personal",
     "optimiser",
 )
@@ -170,6 +172,7 @@ def _row(facts: Facts) -> str:
         facts.arithmetic,
         "mixed" if facts.mixed_ranks else "equal",
         facts.secure_aggregation,
+        yes(facts.record_privacy),
         facts.personal or "–",
         facts.optimizer,
     )

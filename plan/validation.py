@@ -12,6 +12,7 @@ from sealora.plan import schema
 from sealora.plan.locator import Key
 from sealora.plan.problems import Problem, did_you_mean, printable
 from sealora.plan.toml_file import FileKind
+from sealora.protocol.visible import first_hidden
 
 SCHEMA = 1
 
@@ -29,18 +30,32 @@ def schema_problems(table: Mapping[str, Any], kind: FileKind) -> Iterator[Proble
         )
 
 
-def value_problems(value: object, key: Key = ()) -> Iterator[Problem]:
+def value_problems(table: Mapping[str, Any]) -> Iterator[Problem]:
     """Numbers that no settings can hold: they have no place in JSON, which is what is hashed."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield Problem(key, f"must be a finite number, not {value}.")
-    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-        yield Problem(key, "must be an integer of at most 64 bits.")
-    elif isinstance(value, Mapping):
+    for key, value in _values(table):
+        if isinstance(value, float) and not math.isfinite(value):
+            yield Problem(key, f"must be a finite number, not {value}.")
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            yield Problem(key, "must be an integer of at most 64 bits.")
+
+
+def hidden_problems(table: Mapping[str, Any]) -> Iterator[Problem]:
+    """Texts, and keys, with characters that nobody sees: who approves a plan must see all of it."""
+    for key, value in _values(table):
+        for text, what in ((value, "holds"), (key[-1] if key else "", "is a key that holds")):
+            if isinstance(text, str) and (character := first_hidden(text)):
+                yield Problem(key, f"{what} a control or invisible character ({character}).", "Remove it.")
+
+
+def _values(value: object, key: Key = ()) -> Iterator[tuple[Key, object]]:
+    """A table with everything in it, each with its key."""
+    yield key, value
+    if isinstance(value, Mapping):
         for name, item in value.items():
-            yield from value_problems(item, (*key, name))
+            yield from _values(item, (*key, name))
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            yield from value_problems(item, (*key, index))
+            yield from _values(item, (*key, index))
 
 
 def with_tuples(value: Any) -> Any:

@@ -199,7 +199,7 @@ class HashChain:
 def read_chain(path: Path, kind: ChainKind) -> Iterator[tuple[Entry, bytes]]:
     """The entries of a chain in order, each with the head after it; takes no lock.
 
-    A last line without its newline is left out: it is being written, or was never finished.
+    A last line without its newline is left out: see `unfinished`.
     Raises: DataError naming the first damaged line; UsageError if the file cannot be read.
     """
     try:
@@ -208,6 +208,15 @@ def read_chain(path: Path, kind: ChainKind) -> Iterator[tuple[Entry, bytes]]:
         raise UsageError(f"the {kind.noun} {path.name} cannot be read: {error.strerror}.") from error
     with stream:
         yield from _entries(stream, path, kind, b"", 0)
+
+
+def unfinished(path: Path) -> int:
+    """Bytes after the last whole line: an entry that is being written, was never finished, or is none."""
+    with path.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - MAX_LINE))
+        tail = stream.read()
+    return len(tail) - (tail.rfind(b"\n") + 1)
 
 
 def _entries(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.keys import verify
-from sealora.protocol.roster import REVISION, Revision, Roster, check_members, quorum
+from sealora.protocol.roster import MAX_ROSTER_BYTES, REVISION, Revision, Roster, check_members, quorum
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,8 @@ class Changes:
     """Sites that stay, with another identity key."""
     coordinator: bool
     """Whether another key would sign headers."""
+    colluders: int | None
+    """The c before, if it is another: it decides how many signatures the revision after this one needs."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,10 @@ class Draft:
     @staticmethod
     def parse(raw: bytes) -> "Draft":
         """Raises ProtocolError unless the bytes are a roster in force and a revision after it."""
-        *before, last = raw.splitlines() or [b""]
-        return Draft(Roster.parse(b"\n".join(before)) if before else None, Revision.parse(last))
+        if len(raw) > MAX_ROSTER_BYTES:
+            raise ProtocolError("malformed", "the draft is too long")
+        before, _, last = raw.rstrip(b"\r\n").rpartition(b"\n")
+        return Draft(Roster.parse(before) if before else None, Revision.parse(last))
 
     @property
     def _revisions(self) -> tuple[Revision, ...]:
@@ -105,4 +109,5 @@ def changes(before: Revision | None, after: Revision) -> Changes:
             sorted(s for s in members.keys() & after.members.keys() if members[s] != after.members[s])
         ),
         coordinator=before is not None and before.coordinator != after.coordinator,
+        colluders=before.colluders if before is not None and before.colluders != after.colluders else None,
     )

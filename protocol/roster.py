@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 
+from sealora.protocol.certificates import NAME
 from sealora.protocol.errors import ProtocolError
 from sealora.protocol.keys import KEY_BYTES, SIGNATURE_BYTES, IdentityKey, pack, verify
 from sealora.protocol.messages import HASH_BYTES, MAX_COHORT, MAX_NAME_BYTES
@@ -78,7 +79,11 @@ class Revision:
 
     @staticmethod
     def parse(line: bytes) -> "Revision":
-        """What `serialise` wrote, its signatures unchecked. Raises ProtocolError("malformed")."""
+        """What `serialise` wrote, its signatures unchecked. Raises ProtocolError("malformed").
+
+        Names are those of certificates and no others: a person compares the fingerprints beside them, and
+        a name with a line break or an escape sequence could forge the lines of another site.
+        """
         try:
             record = json.loads(line)
             return Revision(
@@ -86,9 +91,9 @@ class Revision:
                 previous=_hex(record["previous"], HASH_BYTES),
                 colluders=_natural(record["colluders"]),
                 coordinator=_hex(record["coordinator"], KEY_BYTES),
-                members={str(site): _hex(key, KEY_BYTES) for site, key in record["members"].items()},
+                members={_name(site): _hex(key, KEY_BYTES) for site, key in record["members"].items()},
                 signatures={
-                    str(site): _hex(mark, SIGNATURE_BYTES) for site, mark in record["signatures"].items()
+                    _name(site): _hex(mark, SIGNATURE_BYTES) for site, mark in record["signatures"].items()
                 },
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -200,6 +205,12 @@ def _check_approvals(revision: Revision, electorate: Mapping[str, bytes], needed
         raise ProtocolError(
             "no_quorum", f"revision {revision.serial} has {len(signers)} of {needed} signatures that it needs"
         )
+
+
+def _name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise ValueError
+    return text
 
 
 def _hex(text: str, length: int) -> bytes:

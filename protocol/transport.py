@@ -27,6 +27,8 @@ KEEPALIVE_PATIENCE_SECONDS = 10
 """In the middle of a transfer gRPC waits for a ping of its own instead, and that for a minute: behind
 the megabytes in the buffers of a slow line it may take so long."""
 HANDSHAKE_SECONDS = 10
+IDLE_SECONDS = 10
+"""A link opens its stream at once; a connection without one only takes the place of another."""
 
 COMMON: Mapping[str, int] = {
     "grpc.max_receive_message_length": MAX_FRAME_BYTES,
@@ -50,6 +52,7 @@ def coordinator_options(connections: int) -> list[tuple[str, int]]:
         "grpc.max_allowed_incoming_connections": connections,
         "grpc.max_concurrent_streams": 4,
         "grpc.server_handshake_timeout_ms": HANDSHAKE_SECONDS * 1000,
+        "grpc.max_connection_idle_ms": int(IDLE_SECONDS * 1000),
         "grpc.http2.min_ping_interval_without_data_ms": KEEPALIVE_SECONDS * 500,
         "grpc.so_reuseport": 0,
     }

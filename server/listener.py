@@ -2,7 +2,8 @@
 
 Mutual TLS 1.3 comes first: without a certificate of the federation's authority there is no stream.
 Then the site must say hello in time, under the name of its certificate, whose identity must be enrolled
-and on the roster. What an unknown peer can use up before that is bounded by the options of the server.
+and on the roster. What an unknown peer can use up before that is bounded by the options of the server, which
+also end connections on which nothing is asked; what a certificate can, by the number of its silent streams.
 """
 
 from sealora.protocol.transport import (
@@ -15,21 +16,26 @@ from sealora.protocol.transport import (
 
 # isort: split
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 
 from sealora.plan.logs import Log
 from sealora.protocol import frames
 from sealora.protocol.certificates import Credentials
 from sealora.protocol.errors import ProtocolError, UsageError
 from sealora.protocol.frames import Hello, Welcome, choose_version
+from sealora.server.health import HealthService
 from sealora.server.switchboard import Switchboard
 
 SPARE_CONNECTIONS = 32
 """Beyond two for each site: for monitors, and for strangers until the handshake shows them the door."""
+SILENT_STREAMS = 8
+"""Streams of one certificate that may be waiting for a hello at a time; a link needs one."""
 STATUS = {
     "version": grpc.StatusCode.FAILED_PRECONDITION,
     "twice": grpc.StatusCode.ALREADY_EXISTS,
@@ -54,6 +60,7 @@ class Listener:
         self._admit = admit
         self._log = log
         self._server: grpc.aio.Server | None = None
+        self._silent: Counter[bytes] = Counter()
 
     async def open(self, address: str, credentials: Credentials, sites: int) -> int:
         """Listen; returns the port. Raises UsageError if the address cannot be had."""
@@ -62,7 +69,8 @@ class Listener:
         handler = grpc.stream_stream_rpc_method_handler(self._connect)
         service = grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})
         self._server.add_generic_rpc_handlers((service,))
-        await self._serve_health(self._server)
+        health = HealthService(("", SERVICE), self._identify)
+        health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
         try:
             port = int(self._server.add_secure_port(address, _server_side(credentials)))
         except RuntimeError:
@@ -78,18 +86,13 @@ class Listener:
         if self._server is not None:
             await self._server.stop(grace=None)
 
-    async def _serve_health(self, server: grpc.aio.Server) -> None:
-        servicer = health.aio.HealthServicer()
-        for name in ("", SERVICE):
-            await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-
     async def _connect(self, _: object, context: Any) -> None:
         """One stream of a site."""
         name = ""
         try:
-            # A site that still sends when it is refused may not see the reason, so it is heard first.
-            first = await _first_frame(context)
+            with self._waiting(_certificate(context)):
+                # A site that still sends when it is refused may not see the reason, so it is heard first.
+                first = await _first_frame(context)
             name = self._identify(context)
             hello = await self._greet(name, first, context)
             await self._board.peer(name).serve(GrpcStream(context), hello.instance)
@@ -99,10 +102,19 @@ class Listener:
 
     def _identify(self, context: Any) -> str:
         """The name of the site whose certificate TLS has verified. Raises ProtocolError."""
-        certificates = context.auth_context().get("x509_pem_cert", ())
-        if len(certificates) != 1:
-            raise ProtocolError("stranger", "the connection has no certificate")
-        return self._admit(bytes(certificates[0]))
+        return self._admit(_certificate(context))
+
+    @contextmanager
+    def _waiting(self, certificate: bytes) -> Iterator[None]:
+        """One more stream on which nothing was said yet. Raises ProtocolError("flooded") beyond the most."""
+        if self._silent[certificate] >= SILENT_STREAMS:
+            raise ProtocolError("flooded", "too many connections of this site have not said hello")
+        self._silent[certificate] += 1
+        try:
+            yield
+        finally:
+            self._silent[certificate] -= 1
+            self._silent += Counter()  # forgets those at zero
 
     async def _greet(self, name: str, first: bytes, context: Any) -> Hello:
         """Answer a greeting. Raises ProtocolError."""
@@ -114,6 +126,14 @@ class Listener:
         self._board.peer(name).require_free(hello.instance)
         await context.write(Welcome(choose_version(hello.versions), self._plan_hash).serialise())
         return hello
+
+
+def _certificate(context: Any) -> bytes:
+    """The peer's certificate as PEM. Raises ProtocolError if there is not exactly one."""
+    certificates = context.auth_context().get("x509_pem_cert", ())
+    if len(certificates) != 1:
+        raise ProtocolError("stranger", "the connection has no certificate")
+    return bytes(certificates[0])
 
 
 async def _first_frame(context: Any) -> bytes:

@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from sealora.protocol.visible import visible
 from sealora.server.events import (
     AttemptLost,
     AttemptOpened,
@@ -74,13 +75,14 @@ class ProgressBar:
                 if event.phase == "train":
                     self._progress.update(self._run, advance=1)
             case SiteRefused():
-                # A site's words are its own: they must not be read as markup.
+                # A site's words are its own: they are no markup, and move no cursor.
                 self._progress.console.print(
-                    f"[yellow]{escape(event.site)}[/] refused ({event.reason}): {escape(event.text)}"
+                    f"[yellow]{escape(event.site)}[/] refused ({event.reason}): {escape(visible(event.text))}"
                 )
             case AttemptLost():
+                reason = escape(visible(event.reason))
                 self._progress.console.print(
-                    f"[yellow]Round {event.round}, attempt {event.attempt}[/]: {escape(event.reason)}"
+                    f"[yellow]Round {event.round}, attempt {event.attempt}[/]: {reason}"
                 )
             case RoundDone():
                 self._done(event)

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
 from sealora.protocol.errors import UsageError
 from sealora.server.events import (
     AttemptLost,
@@ -84,16 +86,44 @@ class StatusFile:
             self.update(answered=answered)
 
 
+class _Known(BaseModel):
+    """What is shown of the file, as far as it is there."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    state: str
+    rounds: int = 0
+    done: int = 0
+    round: int = 0
+    attempt: int = 0
+    phase: str = ""
+    asked: int = 0
+    answered: int = 0
+    connected: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    lacking: int = 0
+    until: AwareDatetime | None = None
+    stopped: str | None = None
+    metrics: dict[str, float | None] | None = None
+
+
 def read_status(folder: Path) -> dict[str, Any]:
     """What the file says, and whether the coordinator lives: `process` is its number, or None.
 
-    Raises UsageError if the folder holds no run.
+    Raises UsageError if the folder holds no run, or the file is damaged.
     """
     try:
-        content: dict[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        raw = (folder / NAME).read_bytes()
+    except OSError:
         raise UsageError(
             f"{folder} holds no run.", "Name the folder of `sealora server run --state`."
+        ) from None
+    try:
+        _Known.model_validate_json(raw)
+        content: dict[str, Any] = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise UsageError(
+            f"{folder / NAME} is damaged.", "A coordinator that is started on the folder writes it anew."
         ) from None
     process = owner(folder)
     if process is None and content["state"] != "finished":

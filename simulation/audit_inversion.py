@@ -238,5 +238,5 @@ def _findings(masked: bool, shares: Mapping[str, float], longest: int, tokens: i
 def _verdict(plain: float, hidden: float) -> Verdict:
     """An attack that fails on what is not hidden says nothing about what is."""
     if plain < READABLE:
-        return "skipped"
+        return "untested"
     return "holds" if hidden <= HIDDEN else "broken"

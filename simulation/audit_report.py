@@ -14,11 +14,13 @@ FORMAT = 1
 
 Attack = Literal["canaries", "inversion", "membership"]
 ATTACKS: tuple[Attack, ...] = ("canaries", "inversion", "membership")
-Verdict = Literal["holds", "broken", "no claim", "skipped"]
-"""A claim that the attack did not break, or did; nothing was promised; the attack cannot be made here."""
+Verdict = Literal["holds", "broken", "untested", "no claim", "skipped"]
+"""A claim that the attack did not break, or did, or could not have broken, as it fails on what nothing hides;
+nothing was promised; the attack cannot be made here."""
 STYLES: Mapping[Verdict, str] = {
     "holds": "green",
     "broken": "bold red",
+    "untested": "bold yellow",
     "no claim": "yellow",
     "skipped": "dim",
 }
@@ -54,6 +56,24 @@ class AuditReport:
         """Whether a claim was shown to be false."""
         return any(finding.verdict == "broken" for finding in self.findings)
 
+    @property
+    def untested(self) -> bool:
+        """Whether an attack was too weak to say anything about a claim."""
+        return any(finding.verdict == "untested" for finding in self.findings)
+
+    @property
+    def conclusion(self) -> str:
+        """What follows, in a sentence or two."""
+        if self.broken:
+            return "A claim is broken."
+        if self.untested:
+            return (
+                "A claim was not tested: the attack on it fails even where nothing hides. Try another --seed."
+            )
+        if any(finding.verdict == "holds" for finding in self.findings):
+            return "No claim is broken. That is no proof that none can be."
+        return "No claim was tested."
+
     def to_dict(self) -> dict[str, Any]:
         """The report for JSON; null stands for what is not a finite number."""
         findings = [finite(asdict(finding)) for finding in self.findings]
@@ -62,6 +82,7 @@ class AuditReport:
             "subject": self.subject,
             "seed": self.seed,
             "broken": self.broken,
+            "untested": self.untested,
             "findings": findings,
         }
 

@@ -12,6 +12,7 @@ from sealora.client.torch_trainer import TorchTrainer
 from sealora.client.trainer import Trainer
 from sealora.models.base import Base
 from sealora.models.cleaning import clean
+from sealora.models.data_path import expand
 from sealora.models.fingerprint import table_digest
 from sealora.models.table import read_table
 from sealora.models.task import Example, Task
@@ -80,7 +81,11 @@ def make_purses(
 
 def ledger_folder(plan: PlanSettings, state: Path) -> Path:
     """Where the simulated sites' ledgers are: with the run, or where they outlive it."""
-    return Path(plan.simulation.ledgers).expanduser() if plan.simulation.ledgers else state / "ledgers"
+    return (
+        expand(plan.simulation.ledgers, "simulation.ledgers")
+        if plan.simulation.ledgers
+        else state / "ledgers"
+    )
 
 
 def ledger_path(folder: Path, site: str) -> Path:

@@ -4,7 +4,8 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -16,12 +17,18 @@ from flwr.simulation import run_simulation
 from sealora.plan.settings import PlanSettings
 from sealora.plan.workers import simulated_workers
 from sealora.protocol.errors import RunError, UsageError
+from sealora.simulation.closed_ray import closed_ray, require_closed
 from sealora.simulation.engines import QUIET
 from sealora.simulation.flower_client import app
-from sealora.simulation.flower_grid import GridDesk
+from sealora.simulation.flower_grid import GridDesk, reply_limit
 from sealora.simulation.ray_processes import await_end, ray_processes
 
 Resources = dict[str, Any]
+SILENT: Resources = {
+    "logging_level": logging.ERROR,
+    "log_to_driver": False,
+    "runtime_env": {"env_vars": QUIET},
+}
 NODES_PER_ACTOR = 4
 """Flower hands each of its nodes one message every tenth of a second, so an actor needs several."""
 RETRIES = 3
@@ -43,14 +50,9 @@ def ray_engine(plan: PlanSettings) -> Iterator[GridDesk]:
             "Ray is running in this process already, and this run would stop it.",
             "Call ray.shutdown() before, and name a cluster by simulation.ray_address.",
         )
-    try:
-        # Ray tells of lost workers on standard output, which is the result's.
-        with redirect_stdout(sys.stderr):
-            _start_ray(plan)
-            with _flower(plan, _actors(plan)) as desk:
-                yield desk
-    finally:
-        _stop_ray()
+    # Ray tells of lost workers on standard output, which is the result's.
+    with redirect_stdout(sys.stderr), _ray(plan), _flower(plan, _actors(plan)) as desk:
+        yield desk
 
 
 def actor_cpus(plan: PlanSettings) -> float:
@@ -58,21 +60,42 @@ def actor_cpus(plan: PlanSettings) -> float:
     return plan.simulation.actor_cpus or plan.training.threads
 
 
-def _start_ray(plan: PlanSettings) -> None:
-    simulation, quiet = plan.simulation, {"env_vars": QUIET}
-    common: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "runtime_env": quiet}
-    if simulation.ray_address:
+@contextmanager
+def _ray(plan: PlanSettings) -> Iterator[None]:
+    """Ray, met at the plan's address or started for this user alone, until its end."""
+    address = plan.simulation.ray_address
+    with nullcontext() if address else closed_ray() as folder:
         try:
-            ray.init(address=simulation.ray_address, **common)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            why = " ".join(str(error).split())[:120]
-            raise UsageError(
-                f"there is no Ray cluster at {simulation.ray_address} ({why}).",
-                "Start one with `ray start --head`, or leave simulation.ray_address out.",
-            ) from None
-        return
+            if folder is None:
+                _meet_ray(address)
+            else:
+                _start_ray(plan, folder)
+            yield
+        finally:
+            _stop_ray()
+
+
+def _meet_ray(address: str) -> None:
+    try:
+        ray.init(address=address, **SILENT)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        why = " ".join(str(error).split())[:120]
+        raise UsageError(
+            f"there is no Ray cluster at {address} ({why}).",
+            "Start one with `ray start --head`, or leave simulation.ray_address out.",
+        ) from None
+
+
+def _start_ray(plan: PlanSettings, folder: Path) -> None:
     cores = max(1, round(simulated_workers(plan) * actor_cpus(plan)))
-    ray.init(num_cpus=cores, include_dashboard=False, **common)
+    try:
+        ray.init(num_cpus=cores, include_dashboard=False, _temp_dir=str(folder), **SILENT)
+    except (
+        Exception
+    ) as error:  # Ray raises plain ones, for instance where a busy machine starts it too slowly
+        why = " ".join(str(error).split())[:120]
+        raise RunError(f"Ray did not start ({why}).", "Try again, or simulate with --engine local.") from None
+    require_closed()
 
 
 def _actors(plan: PlanSettings) -> int:
@@ -116,7 +139,8 @@ def _flower(plan: PlanSettings, actors: int) -> Iterator[GridDesk]:
     engine.start()
     desk: GridDesk | None = None
     try:
-        desk = GridDesk(_first(grids, engine), engine.is_alive)
+        limit = reply_limit(plan, NODES_PER_ACTOR)
+        desk = GridDesk(_first(grids, engine), limit, engine.is_alive)
         yield desk
     finally:
         started = ray_processes()  # Flower stops Ray, too, and then they cannot be found any more

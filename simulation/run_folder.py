@@ -47,7 +47,7 @@ class RunFolder:
         except (FileExistsError, NotADirectoryError) as error:
             raise UsageError(f"{path} cannot be made ({error.strerror}).", "Choose another --out.") from None
         folder = cls(path)
-        write_durably(path / "plan.toml", dumps(plan).encode())
+        folder.write_plan(plan)
         began = datetime.now(UTC).isoformat(timespec="seconds")
         folder.write_json("run.json", {"format": FORMAT, "began": began, "versions": versions})
         return folder
@@ -106,6 +106,10 @@ class RunFolder:
         except ValueError:
             raise self._damaged("result.json") from None
         return result
+
+    def write_plan(self, plan: Plan) -> None:
+        """Write the plan of the run: of one that has no checkpoint yet."""
+        write_durably(self.path / "plan.toml", dumps(plan).encode())
 
     def write_json(self, name: str, content: object) -> None:
         """Write a JSON file whole."""

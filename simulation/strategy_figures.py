@@ -37,6 +37,8 @@ class Cell:
     adapter_sha256: str = ""
     curve: tuple[float | None, ...] = ()
     """The headline metric before each round, and at the end."""
+    plain: bool = False
+    """Whether the coordinator saw the update of every site."""
 
     def describe(self) -> str:
         """The cell in a line."""
@@ -66,6 +68,7 @@ def finished_cell(label: str, result: Mapping[str, Any]) -> Cell:
         seconds=sum(result["seconds_per_round"].values()) * len(result["train_loss"]),
         adapter_sha256=result["adapter_sha256"],
         curve=tuple(metrics[headline] for metrics in result["curve"]),
+        plain=not result.get("secure_aggregation", True),
     )
 
 
@@ -105,6 +108,7 @@ def _strategy(label: str, base: str, cells: Sequence[Cell], refused: str) -> dic
     pairs = [(own[seed], other[seed]) for seed in own if seed in other] if label != base else []
     return {
         "strategy": label,
+        "plain": any(cell.plain for cell in own.values()),
         "refused": refused,
         "failed": {cell.seed: cell.failed for cell in cells if cell.strategy == label and cell.failed},
         "metric": interval(_known(own.values(), lambda cell: cell.metric)),

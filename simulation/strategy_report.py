@@ -45,7 +45,7 @@ def comparison_table(result: Mapping[str, Any]) -> Group:
         if len(seeds) > 1
         else "One seed: no interval, and chance can be larger than the differences."
     )
-    return Group(table, Text(note), *_together(result), *_left_out(result))
+    return Group(table, Text(note), *_in_clear(result), *_together(result), *_left_out(result))
 
 
 def _together(result: Mapping[str, Any]) -> Iterable[RenderableType]:
@@ -81,6 +81,14 @@ def _interval(estimate: Mapping[str, Any], sign: str) -> str:
     return mean if estimate["low"] is None else f"{mean} ± {estimate['high'] - estimate['mean']:.3f}"
 
 
+def _in_clear(result: Mapping[str, Any]) -> Iterable[RenderableType]:
+    """In red, as in the report of each run."""
+    plain = [row["strategy"] for row in result["strategies"] if row.get("plain")]  # earlier results have none
+    if plain:
+        which = "these runs" if len(plain) == len(result["strategies"]) else f"the runs of {', '.join(plain)}"
+        yield Text(f"Without masks: in {which} the coordinator saw the update of every site.", "bold red")
+
+
 def _left_out(result: Mapping[str, Any]) -> Iterable[RenderableType]:
     for row in result["strategies"]:
         if row["refused"]:
@@ -103,6 +111,7 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     }
     return {
         "strategy": row["strategy"],
+        "plain": row["plain"],
         "seeds": row["metric"]["seeds"],
         **intervals,
         **{name: row[name] for name in MEANS},

@@ -52,6 +52,10 @@ class Card:
     rate: Literal["one", "written", "none"] = "one"
     """What `server_learning_rate` is: a factor of the mean update, which may stay 1; about what a value
     moves by in a round, which a plan must write down; or nothing, as the method sets the step itself."""
+    record_privacy: bool = True
+    """Whether a plan may give a privacy guarantee with it. Under one a site's loss is NaN and its rows 0
+    (see Trained), so what a site sends can follow from nothing private but the trained tensors. False for a
+    strategy that cannot do without loss or rows."""
     discloses: str = ""
     """What the coordinator learns beyond sums of the sites' A, B and head; empty for nothing."""
 

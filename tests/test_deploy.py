@@ -90,7 +90,7 @@ def test_a_unit_is_hardened_and_its_command_understood(path):
     program, *words = shlex.split(service["ExecStart"])
     assert program == "/opt/sealora/bin/sealora"
     understood(words)
-    assert service["User"] == "sealora"
+    assert service["User"] in ("sealora", "sealora-agent", "sealora-link")
     for line in ("NoNewPrivileges", "PrivateTmp", "PrivateDevices", "RestrictNamespaces", "LockPersonality"):
         assert service[line] == "yes"
     assert (service["ProtectSystem"], service["CapabilityBoundingSet"]) == ("strict", "")
@@ -99,6 +99,26 @@ def test_a_unit_is_hardened_and_its_command_understood(path):
 def test_the_agents_unit_has_no_network():
     service = unit(DEPLOY / "systemd" / "sealora-agent.service")["Service"]
     assert (service["PrivateNetwork"], service["RestrictAddressFamilies"]) == ("yes", "AF_UNIX")
+
+
+def test_the_halves_are_two_users_with_a_group_for_the_socket_and_no_folder_in_common():
+    agent, link = (
+        unit(DEPLOY / "systemd" / f"sealora-{half}.service")["Service"] for half in ("agent", "link")
+    )
+    options = [shlex.split(service["ExecStart"]) for service in (agent, link)]
+    folders = [Path(words[words.index("--dir") + 1]) for words in options]
+    sockets = [words[words.index("--socket") + 1] for words in options]
+    group = options[0][options[0].index("--socket-group") + 1]
+    assert (agent["User"], link["User"]) == ("sealora-agent", "sealora-link")
+    assert agent["Group"] == link["SupplementaryGroups"] == group == "sealora-site"
+    assert (agent["RuntimeDirectory"], agent["RuntimeDirectoryMode"]) == ("sealora-agent", "0750")
+    assert sockets == ["/run/sealora-agent/agent.sock"] * 2
+    for service, folder in zip((agent, link), folders, strict=True):
+        own = Path("/var/lib", service["StateDirectory"])
+        assert own in (folder, *folder.parents)
+        assert service["StateDirectoryMode"] == "0700"
+    assert agent["StateDirectory"] != link["StateDirectory"]
+    assert f"/var/lib/{agent['StateDirectory']}" in link["InaccessiblePaths"]
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")

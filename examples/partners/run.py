@@ -25,6 +25,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sealora.models.table import draw_rows, read_table
 from sealora.models.task_registry import task_card
@@ -265,7 +266,8 @@ def tell(event: Event, sites: Sites) -> None:
         case "RoundDone":
             console.print(f"  round {event['round']}: the sum of {', '.join(event['contributors'])}")
         case "SiteRefused" | "AttemptLost":
-            console.print(f"  [yellow]{event.get('site', 'attempt lost')}: {event['reason']}[/]")
+            # A site's words are its own: they are no markup.
+            console.print(Text(f"  {event.get('site', 'attempt lost')}: {event['reason']}", "yellow"))
 
 
 def lose(event: Event, sites: Sites) -> None:

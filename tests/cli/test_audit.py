@@ -5,6 +5,7 @@ import json
 import pytest
 
 from sealora.simulation import audit as audits
+from sealora.simulation import audit_inversion
 from sealora.simulation.audit_report import Finding
 
 pytestmark = pytest.mark.slow
@@ -50,13 +51,24 @@ def test_a_broken_claim_ends_with_one(plan, command, tmp_path):
 
 
 def test_findings_are_shown_as_they_are(plan, command, monkeypatch):
-    """No markup in them is taken for one, and the last line promises nothing."""
+    """No markup in them is taken for one, and the last line promises nothing where nothing was."""
     finding = Finding("inversion", "a [red]text", "b", "c", "no claim")
     monkeypatch.setattr(audits, "audit_inversion", lambda *_: [finding])
     code, printed, _ = command("audit", plan, "--only", "inversion", "--seed", 3)
     assert code == 0
     assert "a [red]text" in " ".join(printed.split())
-    assert printed.splitlines()[-1] == "No claim is broken. That is no proof that none can be."
+    assert printed.splitlines()[-1] == "No claim was tested."
+
+
+def test_an_attack_that_is_too_weak_is_no_success(plan, command, monkeypatch):
+    shares = {"plain": 0.5, "sum": 0.0, "private": 0.0, "sum_with_a_guess_for_each_site": 0.0}
+    found = audit_inversion._findings(True, shares, longest=40, tokens=100)
+    monkeypatch.setattr(audits, "audit_inversion", lambda *_: found)
+    code, printed, _ = command("audit", plan, "--only", "inversion")
+    assert code == 1
+    assert printed.splitlines()[-1].startswith("A claim was not tested: ")
+    code, printed, _ = command("audit", plan, "--only", "inversion", "--json")
+    assert (code, json.loads(printed)["untested"]) == (1, True)
 
 
 def test_an_unknown_attack(plan, command):

@@ -102,6 +102,11 @@ def _(scene):
     return scene.simulate(("batch_size = 8", "epoch = 2"))
 
 
+@stage("a plan with a character that nobody sees")
+def _(scene):
+    return scene.simulate(('name = "tiny"', 'name = "tiny\\u001b[2K"'))
+
+
 @stage("an unknown strategy")
 def _(scene):
     return scene.simulate(("[rounds]", '[strategy]\nname = "magic"\n\n[rounds]'))
@@ -120,6 +125,17 @@ def _(scene):
 @stage("a column that is not there")
 def _(scene):
     return scene.simulate(("[lora]", 'text_column = "texts"\n\n[lora]'))
+
+
+@stage("a row that is no object")
+def _(scene):
+    (scene.folder / "table.jsonl").write_text("null\n")
+    return scene.simulate(data=scene.folder / "table.jsonl")
+
+
+@stage("a data file in the home folder of nobody")
+def _(scene):
+    return scene.simulate(data="~nobody-at-all/table.csv")
 
 
 @stage("labels that the plan does not know")
@@ -243,9 +259,15 @@ def _(scene):
     return ["predict", scene.folder / "unfinished", "good film"]
 
 
+@stage("predict what is not UTF-8")
+def _(scene):
+    scene.patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n")))
+    return ["predict", scene.earlier]
+
+
 @stage("predict nothing")
 def _(scene):
-    scene.patch.setattr("sys.stdin", io.StringIO("\n \n"))
+    scene.patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\n \n")))
     return ["predict", scene.earlier]
 
 

@@ -56,6 +56,11 @@ def test_errors_of_the_protocol(ends, error):
     assert ends(error) == (1, "", "error: lost.\n")
 
 
+def test_a_message_that_quotes_a_peer_moves_no_cursor(ends):
+    told = ends(ProtocolError("stranger", "no \x1b[2K\u202esite \ud800"))[2]
+    assert told == "error: no ?[2K?site ?\n"
+
+
 def test_several_problems_are_several_lines(ends):
     assert ends(PlanError("one\ntwo"))[2] == "error: one\nerror: two\n"
 

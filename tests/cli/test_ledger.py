@@ -69,6 +69,13 @@ def test_verify_as_json(command, run):
     assert len(row["head"]) == 64
 
 
+def test_verify_tells_of_bytes_that_are_no_line(command, run):
+    assert "no line" not in command("verify", run)[1]
+    with (run / "state" / "ledgers" / "site-1.jsonl").open("ab") as file:
+        file.write(b'{"entry":')
+    assert command("verify", run)[1].endswith("; then 9 bytes that are no line\n")
+
+
 def test_export_holds_every_charge(command, run):
     (ledger,) = json.loads(command("export", run)[1])
     assert (ledger["data_set"], ledger["unit"]) == ("site-1", "record")

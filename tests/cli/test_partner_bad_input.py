@@ -212,6 +212,15 @@ def _(scene):
     return ["site", "roster", "sign", path, "--dir", ams.path, "--yes"]
 
 
+@stage("a draft whose names would write other lines")
+def _(scene):
+    ams, federation = scene.partners.member("ams"), scene.partners.federation
+    forged = "ber: one two three four\n  cph\x1b[2K"
+    members = {"ams": ams.public, forged: IdentityKey.generate().public}
+    path = scene.write("draft.jsonl", genesis(members, federation.public, 0).serialise())
+    return ["site", "roster", "review", path, "--dir", ams.path]
+
+
 @stage("an approval of another draft")
 def _(scene):
     ams = scene.partners.member("ams")
@@ -256,6 +265,17 @@ def _(scene):
     ams = scene.partners.member("ams")
     ams.audit_path.write_bytes(ams.audit_path.read_bytes().replace(b"keys made", b"keys lost"))
     return ["site", "egress", "--dir", ams.path]
+
+
+@stage("a socket in the place of a file")
+def _(scene):
+    place = scene.write("records.csv", b"text,label\n")
+    return ["site", "agent", scene.plan(), "--dir", scene.partners.member("ams").path, "--socket", place]
+
+
+@stage("a status that is damaged")
+def _(scene):
+    return ["server", "status", scene.write("status.json", b"[]").parent]
 
 
 def test_the_document_and_the_cases_agree():

@@ -86,6 +86,15 @@ def test_check_says_what_the_plan_costs(plan, good, small_model):
     assert f"warning: {good}:4: simulation.dirichlet_alpha: has no effect" in out
 
 
+def test_a_plan_without_masks_is_told_in_red(plan, tmp_path, small_model, monkeypatch):
+    path = tmp_path / "plain.toml"
+    path.write_text(GOOD + "secure_aggregation.enabled = false\n")
+    line = "  masks       none: the coordinator sees the update of every site"
+    assert line in plan("check", path)[1].splitlines()
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert f"\x1b[1;31m{line}\x1b[0m" in plan("check", path)[1]
+
+
 def test_check_as_json(plan, good, small_model):
     code, out, _ = plan("check", "--json", good)
     found = json.loads(out)

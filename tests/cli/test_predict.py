@@ -9,6 +9,10 @@ from sealora.cli.predict import texts_of
 from sealora.protocol.errors import UsageError
 
 
+def standard_input(raw):
+    return io.TextIOWrapper(io.BytesIO(raw), encoding="ascii")
+
+
 @pytest.mark.slow
 def test_lines_and_json_agree(finished, command):
     texts = ["good film", "bad story"]
@@ -29,7 +33,7 @@ def test_lines_and_json_agree(finished, command):
 def test_a_file_and_standard_input(finished, command, tmp_path, monkeypatch):
     (tmp_path / "texts.txt").write_text("good film\n\n  bad story \n")
     first = command("predict", finished, "--file", tmp_path / "texts.txt")
-    monkeypatch.setattr("sys.stdin", io.StringIO("good film\nbad story"))
+    monkeypatch.setattr("sys.stdin", standard_input(b"good film\nbad story"))
     assert command("predict", finished) == first
     assert first[0] == 0
     assert first[1].count("\n") == 2
@@ -55,6 +59,25 @@ def test_files_without_texts(tmp_path, content, message):
     with pytest.raises(UsageError) as caught:
         texts_of([], tmp_path / "t")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        (None, "there is no text to predict."),
+        (standard_input(b""), "there is no text to predict."),
+        (standard_input("好 \xff".encode("latin-1", "replace")), "standard input is not UTF-8."),
+    ],
+)
+def test_standard_input_without_texts(stream, message, monkeypatch):
+    monkeypatch.setattr("sys.stdin", stream)
+    with pytest.raises(UsageError, match=message):
+        texts_of([], None)
+
+
+def test_standard_input_is_utf_8_whatever_the_locale_is(monkeypatch):
+    monkeypatch.setattr("sys.stdin", standard_input("\ufeff好\n".encode()))
+    assert texts_of([], None) == ["好"]
 
 
 def test_texts_and_a_file_exclude_each_other(tmp_path):

@@ -42,7 +42,7 @@ def test_runs_are_numbered_by_the_plans_name(tiny, command, tmp_path, monkeypatc
         code, out, err = command("simulate", plan, "--rounds", 1, "--seed", 3)
         assert code == 0, err
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["my-first-run", "my-first-run-2"]
-    assert "sealora predict runs/my-first-run-2" in out
+    assert "sealora predict runs/my-first-run-2 'A text of your own.'" in out
     assert json.loads((tmp_path / "runs" / "my-first-run" / "result.json").read_text())["seed"] == 3
 
 

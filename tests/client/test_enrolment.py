@@ -1,6 +1,8 @@
 """Joining: a bundle that is not this site's, of this federation, in date and untouched is refused."""
 
+import os
 import stat
+import time
 from datetime import timedelta
 
 import pytest
@@ -151,6 +153,22 @@ def test_renewal_brings_a_new_tls_key_for_the_same_identity(partners):
     after = ams.credentials(None, partners.now)
     assert after.key != before.key
     assert len(list(ams.keys.glob("tls-*.pem"))) == 1
+
+
+def test_a_bundle_joined_late_leaves_the_key_of_the_next_renewal(partners):
+    ams = partners.member("ams")
+    bundles = []
+    for later in (10, 20):
+        before = set(ams.keys.iterdir())
+        enrolment.renew(ams, None)
+        (new,) = set(ams.keys.iterdir()) - before
+        os.utime(new, (time.time() + later,) * 2)  # clocks of file systems may be coarse
+        bundles.append(partners.enrol(ams))
+    for bundle in bundles:
+        partners.join(ams, bundle)
+        assert ams.credentials(None, partners.now).certificate == bundle.certificate.encode()
+    assert len(list(ams.keys.glob("tls-*.pem"))) == 1
+    assert "not for a TLS key of this site" in refusal(partners, ams, bundles[0])
 
 
 def test_joining_again_with_the_same_bundle_changes_nothing(partners):

@@ -7,6 +7,7 @@ import pytest
 
 from sealora.client.agent_figures import Counted, figures_path
 from sealora.client.link_figures import LinkFigures
+from sealora.client.socket_place import SocketPlace
 from sealora.protocol import messages
 from sealora.protocol.messages import Reason, Refusal
 
@@ -25,7 +26,7 @@ def figures(text):
 
 def test_an_agent_counts_what_it_was_asked(tmp_path):
     path = figures_path(tmp_path / "agent.sock")
-    counted = Counted({b"work": ANSWERED, b"no": REFUSED}.__getitem__, path)
+    counted = Counted({b"work": ANSWERED, b"no": REFUSED}.__getitem__, SocketPlace(tmp_path / "agent.sock"))
     before = figures(path.read_bytes())
     assert before["requests_total"] == before["refusals_total"] == before["work_seconds_total"] == 0
     assert counted(b"work") == ANSWERED
@@ -37,7 +38,7 @@ def test_an_agent_counts_what_it_was_asked(tmp_path):
 
 
 def test_figures_that_cannot_be_written_keep_nobody_from_work(tmp_path):
-    counted = Counted(lambda _: ANSWERED, tmp_path / "missing" / "agent.prom")
+    counted = Counted(lambda _: ANSWERED, SocketPlace(tmp_path / "missing" / "agent.sock"))
     assert counted(b"work") == ANSWERED
 
 
@@ -45,7 +46,7 @@ def test_what_the_agent_raises_is_raised(tmp_path):
     def broken(_):
         raise RuntimeError("the log cannot be written")
 
-    counted = Counted(broken, tmp_path / "agent.prom")
+    counted = Counted(broken, SocketPlace(tmp_path / "agent.sock"))
     with pytest.raises(RuntimeError, match="cannot be written"):
         counted(b"work")
 

@@ -139,3 +139,9 @@ def test_columns_are_named_once():
 
 def test_a_window():
     assert window("20:00-06:30") == (time(20), time(6, 30))
+
+
+def test_a_sites_own_spellings_of_labels_may_join_letters():
+    """Persian words have a non-joiner in them, and nobody else approves what a site writes for itself."""
+    text = 'schema = 1\ndata.path = "x.csv"\ndata.label_map = { "بی\u200cطرف" = "neutral" }\n'
+    assert from_text(text).data.label_map == {"بی\u200cطرف": "neutral"}

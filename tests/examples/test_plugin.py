@@ -50,6 +50,18 @@ def test_its_plan_is_checked_with_its_options(run):
     assert 'options = { "largest_step" = 0.5 }' in shown.stdout
 
 
+def test_its_plan_is_sound_and_a_shortened_run_of_it_finishes(run, tmp_path):
+    short = tmp_path / "bounded.toml"
+    text = (PACKAGE / "bounded.toml").read_text("utf-8").replace("rows = 400", "rows = 60")
+    short.write_text(text.replace("max_length = 64", "max_length = 16"), "utf-8")
+    checked = run(*SEALORA, "plan", "check", PACKAGE / "bounded.toml")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert "warning" not in checked.stdout
+    done = run(*SEALORA, "simulate", short, "--rounds", 1, "--out", tmp_path / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["sites"]) == 4
+
+
 def test_its_own_tests_pass(run):
     tested = run("-m", "pytest", "-q", "-p", "no:cacheprovider", PACKAGE / "tests", "--rootdir", PACKAGE)
     assert tested.returncode == 0, tested.stdout

@@ -1,6 +1,7 @@
 """Bad input: every mistake in a site's data is one clear line with a remedy, and exit code 2."""
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,19 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
         b'["a", "b"]\n3\n',
         "t.jsonl, line 1: is not a JSON object (one row in braces).",
     ),
+    "JSON list of lists": ("t.jsonl", b"[1,2]\n", "t.jsonl, line 1: is not a JSON object"),
+    "JSON null": ("t.jsonl", b"null\n", "t.jsonl, line 1: is not a JSON object"),
+    "JSON null after rows": (
+        "t.jsonl",
+        b'{"text": "a", "label": "positive"}\nnull\n',
+        "t.jsonl, line 2: is not a JSON object",
+    ),
+    "JSON key twice": (
+        "t.jsonl",
+        b'{"text": "a", "label": "positive", "text": "b"}\n',
+        "t.jsonl, line 1: has a key twice. Mend that line",
+    ),
+    "deep JSON": ("t.jsonl", b"[" * 100_000, "t.jsonl, line 1: is not valid JSON."),
     "not Parquet": ("t.parquet", b"nonsense", "t.parquet is not readable Parquet. Export the table again"),
     "cut Parquet": ("t.parquet", parquet(PARQUET)[:-20], "t.parquet is not readable Parquet."),
     "damaged Parquet": ("t.parquet", damaged(), "t.parquet cannot be read as Parquet (OSError)."),
@@ -138,6 +152,25 @@ def test_a_bad_file_is_one_line_with_a_remedy(tmp_path: Path, case: str) -> None
 def test_a_missing_file(tmp_path: Path) -> None:
     line = one_line(lambda: use(tmp_path / "t.csv"))
     assert line == f"{tmp_path}/t.csv does not exist. Check data.path."
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("~nobody-at-all/x.csv", "~nobody-at-all/x.csv: the home folder of ~nobody-at-all is not known."),
+        ("x" * 5000 + ".csv", "x cannot be used (File name too long). Check data.path."),
+        ("a\0.csv", "does not exist. Check data.path."),
+    ],
+)
+def test_a_path_that_cannot_be_one(path: str, message: str) -> None:
+    assert message in one_line(lambda: read_table(DataSettings(path=path), COLUMNS))
+
+
+def test_a_pipe_is_no_table(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.csv")
+    assert "t.csv is neither a file nor a folder. Check data.path." in one_line(
+        lambda: use(tmp_path / "t.csv")
+    )
 
 
 def test_no_path_at_all() -> None:

@@ -162,7 +162,9 @@ def test_a_model_that_no_hub_was_asked_for():
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["./missing", "/missing/model", "~/missing", "a/b/c"])
+@pytest.mark.parametrize(
+    "name", ["./missing", "/missing/model", "~/missing", "~nobody-at-all/m", "/" + "x" * 5000, "a/b/c"]
+)
 def test_a_folder_that_is_not_there(name):
     with pytest.raises(ModelError, match="there is no model folder"):
         locate(ModelSettings(name=name))

@@ -50,6 +50,7 @@ FORMATS = {
     "site.jsonl": json_bytes(ROWS),
     "site.ndjson": b"\xef\xbb\xbf" + json_bytes(ROWS),
     "array.json": json.dumps(ROWS, indent=1).encode(),
+    "array.jsonl": json.dumps(ROWS).encode(),
     "site.parquet": parquet_bytes(ROWS),
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sealora.client.agent import Agent
 from sealora.client.site_folder import SiteFolder
+from sealora.client.socket_place import SocketPlace
 from sealora.plan.logs import Log
 from sealora.plan.signals import until_signalled
 
@@ -19,7 +20,7 @@ def main(home: Path) -> int:
         return hashlib.sha256(request).digest() + request
 
     async def work() -> None:
-        await Agent(site.name, handle, log).run(home / "agent.sock")
+        await Agent(site.name, handle, log).run(SocketPlace(home / "agent.sock"))
 
     return asyncio.run(until_signalled(work(), supervised=True))
 

@@ -15,6 +15,7 @@ from sealora.client.audited import Audited
 from sealora.client.memory import SiteMemory
 from sealora.client.pinned_roster import PinnedRoster
 from sealora.client.site import Site
+from sealora.client.socket_place import SocketPlace
 from sealora.models.task import Example
 from sealora.plan.logs import Log
 from sealora.plan.signals import until_signalled
@@ -86,7 +87,7 @@ def main(root: Path, name: str) -> int:
             return site.handle(request)
 
         async def work() -> None:
-            await Agent(name, Audited(handle, audit), log).run(folder.path / "agent.sock")
+            await Agent(name, Audited(handle, audit), log).run(SocketPlace(folder.path / "agent.sock"))
 
         return asyncio.run(until_signalled(work(), supervised=True))
 

@@ -93,8 +93,41 @@ def test_hundreds_of_mistakes_are_summed_up():
 
 def test_a_mistake_stays_on_one_line():
     lines = problems(HEAD + '"line\\nbreak\\u001b[31m" = 1\ndata.label_map = {x = "c\\nd"}')
-    assert lines[0].startswith("plan.toml:4: line?break?[31m: unknown key.")
+    assert lines[0].startswith("plan.toml:4: line?break?[31m: is a key that holds a control")
     assert all(character.isprintable() for line in lines for character in line)
+
+
+@pytest.mark.parametrize(
+    ("character", "name"),
+    [
+        ("\\n", "U+000A"),
+        ("\\u001b", "U+001B"),
+        ("\\u0085", "U+0085"),
+        ("\\u200b", "U+200B"),
+        ("\\u202e", "U+202E"),
+        ("\\u2028", "U+2028"),
+    ],
+)
+def test_what_people_approve_holds_nothing_that_they_do_not_see(character, name):
+    head = 'schema = 1\nmodel.name = "m"\n'
+    told = f"a control or invisible character ({name}). Remove it."
+    (line,) = problems(f'{HEAD}name = "x{character}y"')
+    assert line == f"plan.toml:4: name: holds {told}"
+    (line,) = problems(f'{head}task.labels = ["a", "b{character}"]')
+    assert line == f"plan.toml:3: task.labels[1]: holds {told}"
+    (line,) = problems(f'{HEAD}data.label_map = {{ "0{character}" = "a" }}')
+    assert line.startswith("plan.toml:4: data.label_map.0")
+    assert line.endswith(f": is a key that holds {told}")
+
+
+def test_letters_of_any_script_may_stand_in_a_plan():
+    labels = ("积极", "négatif", "безразлично", "إيجابي", "🙂")
+    assert Plan.from_text(HEAD).replace(name="电影 評論", task={"labels": labels}).task.labels == labels
+
+
+def test_plans_from_python_hold_nothing_hidden_either():
+    with pytest.raises(PlanError, match=r"plan: name: holds a control or invisible character \(U\+D800\)"):
+        Plan.from_text(HEAD).replace(name="a\ud800")
 
 
 @pytest.mark.parametrize("schema", ["2", "0", '"1"', "true", "1.0"])

@@ -167,7 +167,6 @@ def targets(tape: Recording) -> list[Target]:
         Target("reply", messages.parse_reply, (refusal, *replies), messages_pb2.Reply),
         Target("secure request", secure_request, tuple(tape.requests), secure_messages_pb2.SecureRequest),
         Target("secure reply", secure_reply, tuple(tape.answers), secure_messages_pb2.SecureReply),
-        Target("roster", Roster.parse, (tape.roster.serialise(),)),
         Target("plain coordinator", partial(plain_coordinator, header), (plain,), messages_pb2.Contribution),
         Target("plain site", PlainSiteHalf(tape.opening).receive, (plain,)),
         Target("opening", partial(open_site, tape.roster), (opening,), messages_pb2.Request),

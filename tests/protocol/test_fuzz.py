@@ -10,6 +10,7 @@ import secrets
 import tracemalloc
 
 import pytest
+from fuzz_files import file_targets
 from fuzz_targets import Recording, Target, record, targets
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,12 +39,16 @@ def tape() -> Recording:
     return record()
 
 
-NAMES = [target.name for target in targets(record())]
+def every_target(tape: Recording) -> list[Target]:
+    return [*targets(tape), *file_targets(tape.roster)]
+
+
+NAMES = [target.name for target in every_target(record())]
 
 
 @pytest.fixture(scope="module")
 def by_name(tape: Recording) -> dict[str, Target]:
-    return {target.name: target for target in targets(tape)}
+    return {target.name: target for target in every_target(tape)}
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "plain site"])

@@ -67,7 +67,9 @@ def test_what_json_cannot_say_is_null():
 
 
 MARKUP = "[/] [nonsense] [bold"
-REFUSAL = messages.reply(Refusal(Reason.FAILED, MARKUP))
+CLEARS = "\x1b[2K\r"
+"""What would clear the line and begin it anew."""
+REFUSAL = messages.reply(Refusal(Reason.FAILED, MARKUP + CLEARS))
 
 
 def shown(tmp_path, terminal):
@@ -89,14 +91,14 @@ def test_a_line_for_each_round_where_there_is_no_terminal(tmp_path):
     rounds = [line for line in text.splitlines() if line.startswith("Round ") and "training loss" in line]
     assert [line.split()[1] for line in rounds] == ["1/3", "2/3", "3/3"]
     assert "3/4 sites" in rounds[0]
-    assert f"[/red] refused (failed): {MARKUP}" in text
+    assert f"[/red] refused (failed): {MARKUP}?[2K?" in text
     assert "Round 2, attempt 1: 0 sites contributed, the quorum is 2." in text
 
 
 def test_bars_on_a_terminal(tmp_path):
     text = shown(tmp_path, terminal=True)
     assert "Evaluation" in text
-    assert MARKUP in text
+    assert f"{MARKUP}?[2K?" in text
     assert text.rstrip().rfind("\x1b[?25h") > text.rfind("\x1b[?25l"), "the cursor is shown again"
 
 

@@ -92,6 +92,38 @@ def test_a_folder_without_a_run(tmp_path):
         read_status(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        "3",
+        '{"state": 1}',
+        '{"state": "running", "connected": 3, "absent": []}',
+        '{"state": "running", "lacking": 2, "until": "2026-01-01T00:00:00"}',
+        '{"state": "running", "lacking": 2, "until": 7}',
+        '{"state": "finished", "metrics": {"accuracy": "high"}}',
+        '{"state": "finished", "metrics": []}',
+        "[" * 100_000,
+    ],
+)
+def test_a_damaged_file_is_one_line(tmp_path, command, content):
+    (tmp_path / "status.json").write_text(content)
+    code, out, err = command("server", "status", tmp_path)
+    assert (code, out) == (2, "")
+    assert err.endswith(
+        "status.json is damaged. A coordinator that is started on the folder writes it anew.\n"
+    )
+
+
+def test_a_file_that_was_just_begun_is_shown_as_far_as_it_goes(tmp_path, command):
+    (tmp_path / "status.json").write_text(
+        '{"state": "running", "phase": "train", "lacking": 1, "connected": []}'
+    )
+    assert command("server", "status", tmp_path) == (0, "stopped, 0 of ? rounds done\n", "")
+
+
 def test_a_folder_has_one_owner(tmp_path):
     assert owner(tmp_path) is None
     with StateLock(tmp_path):

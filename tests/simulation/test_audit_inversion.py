@@ -51,7 +51,7 @@ def test_texts_within_the_rank_are_read_even_from_a_sum(monkeypatch):
 def test_what_is_hidden_from_a_blunt_attack_is_not_called_safe():
     assert inversion._verdict(plain=1.0, hidden=0.01) == "holds"
     assert inversion._verdict(plain=1.0, hidden=0.2) == "broken"
-    assert inversion._verdict(plain=0.5, hidden=0.0) == "skipped"
+    assert inversion._verdict(plain=0.5, hidden=0.0) == "untested"
 
 
 def test_a_guess_counts_at_its_place_and_frames_do_not():

@@ -11,7 +11,10 @@ from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from sealora.protocol.errors import RunError
-from sealora.simulation.flower_grid import GridDesk
+from sealora.simulation.flower_grid import GridDesk, reply_limit
+from sealora.simulation.toy import toy_plan
+
+LIMIT = 60.0
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +69,7 @@ def question(value):
 
 def test_many_ask_and_each_gets_its_answer():
     grid, answers = Grid(), {}
-    desk = GridDesk(grid)
+    desk = GridDesk(grid, LIMIT)
     assert desk.nodes == 3
 
     def ask(value):
@@ -82,14 +85,14 @@ def test_many_ask_and_each_gets_its_answer():
 
 
 def test_an_actor_that_is_lost_for_good_is_one_line_and_its_node_is_free_again():
-    desk = GridDesk(Grid(nodes=1))
+    desk = GridDesk(Grid(nodes=1), LIMIT)
     with pytest.raises(RunError, match=r"^an actor failed: its actor died\.$"):
         desk.ask(question(-1))
     assert desk.ask(question(1))["answer"]["value"] == 2
 
 
 def test_who_waits_when_all_is_stopped_fails():
-    desk, failed = GridDesk(Grid(nodes=1, looks=10**9)), []
+    desk, failed = GridDesk(Grid(nodes=1, looks=10**9), LIMIT), []
 
     def ask():
         with pytest.raises(RunError, match="was stopped"):
@@ -107,9 +110,25 @@ def test_who_waits_when_all_is_stopped_fails():
 
 def test_an_engine_that_ends_leaves_nobody_waiting():
     alive = iter([True] * 4)
-    desk = GridDesk(Grid(looks=10**9), lambda: next(alive, False))
+    desk = GridDesk(Grid(looks=10**9), LIMIT, lambda: next(alive, False))
     with pytest.raises(RunError, match="simulation engine has ended") as ended:
         desk.ask(question(1))
     assert "resume" in ended.value.remedy
     with pytest.raises(RunError, match="has ended"):
-        GridDesk(Grid(nodes=0), lambda: False)
+        GridDesk(Grid(nodes=0), LIMIT, lambda: False)
+
+
+def test_a_lost_reply_ends_the_wait_and_frees_the_node():
+    grid = Grid(nodes=1, looks=10**9)
+    desk = GridDesk(grid, 0.0)
+    with pytest.raises(RunError, match="has not answered for 0 seconds: its reply is lost") as lost:
+        desk.ask(question(1))
+    assert "rounds.deadline" in lost.value.remedy
+    grid.busy.clear()
+    grid.looks = 0
+    assert desk.ask(question(1))["answer"]["value"] == 2
+
+
+def test_the_limit_is_the_plans_and_an_hour_at_least():
+    assert reply_limit(toy_plan(rounds={"deadline": 7200.0}), 4) == 4 * 7200
+    assert reply_limit(toy_plan(rounds={"deadline": 5.0}), 4) == 4 * 3600

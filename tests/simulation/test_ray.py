@@ -1,12 +1,15 @@
 """Sites that train in actors of Ray: the same numbers, whatever dies, and nothing stays behind."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 import uuid
+from ipaddress import ip_address
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -45,19 +48,57 @@ def finished(folder):
     return result, [line["contributors"] for line in lines if "round" in line]
 
 
-@linux
-def test_actors_give_the_same_adapter_although_one_is_killed(tiny, tmp_path, mark):
-    local = sealora.simulate(tiny.plan(tmp_path / "local", SGD, SCAFFOLD), tmp_path / "local" / "run")
-    plan = tiny.plan(tmp_path / "ray", SGD, SCAFFOLD, ("[simulation]", RAY))
-    command = [sys.executable, str(CHILD), str(plan), str(tmp_path / "ray" / "run"), mark]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+@pytest.fixture(scope="module")
+def actors(tiny, tmp_path_factory):
+    """A run with an actor that is killed, beside the same run without Ray."""
+    folder, mark = tmp_path_factory.mktemp("actors"), uuid.uuid4().hex
+    local = sealora.simulate(tiny.plan(folder / "local", SGD, SCAFFOLD), folder / "local" / "run")
+    plan = tiny.plan(folder / "ray", SGD, SCAFFOLD, ("[simulation]", RAY))
+    command = [sys.executable, str(CHILD), str(plan), str(folder / "ray" / "run"), mark]
+    environment = {**os.environ, "SEALORA_TEST_MARK": mark}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["actors", "2"]
-    result, contributors = finished(tmp_path / "ray" / "run")
-    for key in ("adapter_sha256", "metrics", "sites", "plan_hash", "train_loss"):
-        assert result[key] == local.result[key], key
-    assert [len(sites) for sites in contributors] == [5, 5, 5]
     assert_ended(mark)
+    return SimpleNamespace(local=local, run=folder / "ray" / "run", seen=json.loads(done.stdout))
+
+
+@linux
+def test_actors_give_the_same_adapter_although_one_is_killed(actors):
+    assert actors.seen["actors"] == 2
+    result, contributors = finished(actors.run)
+    for key in ("adapter_sha256", "metrics", "sites", "plan_hash", "train_loss"):
+        assert result[key] == actors.local.result[key], key
+    assert [len(sites) for sites in contributors] == [5, 5, 5]
+
+
+@linux
+def test_a_stranger_without_the_token_is_refused_by_every_server(actors):
+    """Ray's servers, the driver and the actors answer calls that bring the token, and no others."""
+    seen = actors.seen
+    servers = seen["strangers"].keys() - seen["posted"].keys()
+    assert len(servers) >= 6, "coordinator, two of the machine's, driver, two actors"
+    for port in servers:
+        assert set(seen["strangers"][port]) == {"UNAUTHENTICATED", "UNIMPLEMENTED"}
+        expected = ["OK" if code == "UNAUTHENTICATED" else code for code in seen["strangers"][port]]
+        assert seen["own"][port] == expected, "the calls are real ones"
+    assert set(seen["posted"].values()) <= {401, 405}, "405: figures about Ray itself, which can only be read"
+    assert 401 in seen["posted"].values()
+
+
+@linux
+def test_servers_listen_on_loopback_and_nobody_elsewhere_is_called(actors):
+    addresses = [ip_address(address.removeprefix("::ffff:")) for address in actors.seen["addresses"]]
+    assert addresses
+    assert all(address.is_loopback for address in addresses), actors.seen["addresses"]
+    assert actors.seen["calls"] == []
+
+
+@linux
+def test_the_token_is_in_no_command_and_no_file_and_gone_afterwards(actors):
+    seen = actors.seen
+    assert seen["token"] == 64
+    assert (seen["in_commands"], seen["in_files"], seen["left"]) == (0, [], [])
+    assert (seen["mode"], seen["kept"]) == ("0o700", False)
 
 
 @linux

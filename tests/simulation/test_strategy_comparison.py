@@ -218,6 +218,23 @@ def test_labels_have_folders_of_their_own():
     assert all(len(folder.parts) == 4 for folder in folders)
 
 
+def text_of(result, terminal=False):
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
+    console.print(comparison_table(result))
+    return console.file.getvalue()
+
+
+def test_runs_without_masks_are_told_in_red(runs, tmp_path):
+    seen = "the coordinator saw the update of every site."
+    result = compare(tmp_path / "masked", "fedavg,median", seeds=1)
+    assert seen not in text_of(result)
+    for one in result["strategies"][1:]:
+        one["plain"] = True
+    assert f"Without masks: in the runs of median {seen}" in text_of(result)
+    result["strategies"][0]["plain"] = True
+    assert f"\x1b[1;31mWithout masks: in these runs {seen}" in text_of(result, terminal=True)
+
+
 @pytest.mark.slow
 def test_an_interrupted_comparison_ends_as_a_whole_one(tiny, tmp_path, monkeypatch):
     plan = load(tiny.plan(tmp_path)).replace(rounds={"count": 2})

@@ -7,8 +7,18 @@ from sealora.simulation.strategy_figures import finished_cell
 
 @pytest.mark.parametrize(("better", "worst"), [("higher", 1.0), ("lower", 3.0)])
 def test_the_worst_site_follows_the_direction_of_the_metric(better, worst):
+    assert finished_cell("fedavg", result(better)).worst_site == worst
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_it_says_whether_the_coordinator_saw_every_update(masked):
+    cell = finished_cell("fedavg", {**result("higher"), "secure_aggregation": masked})
+    assert cell.plain is not masked
+
+
+def result(better):
     traffic = {f"{way}_{of}": 1.0 for way in ("up", "down") for of in ("total", "per_site_and_round")}
-    result = {
+    return {
         "stopped": None,
         "seed": 1,
         "headline": "score",
@@ -21,4 +31,3 @@ def test_the_worst_site_follows_the_direction_of_the_metric(better, worst):
         "adapter_sha256": "",
         "curve": [],
     }
-    assert finished_cell("fedavg", result).worst_site == worst

@@ -3,7 +3,7 @@
 A new strategy is a row: its slow reference, options away from their defaults, and what it is exempt from.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -11,12 +11,15 @@ import references
 from harness import Rounds
 from references import NAMES
 
+from sealora.plan.settings import RoundsSettings
+from sealora.privacy.ledger import read_charges
+from sealora.privacy.settings import PrivacySettings
 from sealora.protocol.settings import SecureAggregationSettings
 from sealora.server.store import Checkpoint, CheckpointStore
 from sealora.simulation.faults import Fault, Faults
 from sealora.simulation.toy import FIRST, LAYOUT, tensors_of, toy_federation, toy_plan
 from sealora.strategies.fed_sb import drawn_b
-from sealora.strategies.registry import BUILT_IN, load_strategy
+from sealora.strategies.registry import BUILT_IN, load_strategy, strategy_class
 from sealora.strategies.settings import StrategySettings
 
 SITES = ("a", "b", "c")
@@ -230,14 +233,17 @@ def test_state_and_memory_can_be_kept(name):
 # --- whole runs of the toy federation ---
 
 
-def toy_run(folder, name, secure=False, faults=None, **sections):
-    settings, groups = settings_of(name), ROWS[name].groups
+def toy_made(folder, name, secure=False, settings=None, **sections):
+    settings, groups = settings or settings_of(name), ROWS[name].groups
     if groups:
         settings = settings.model_copy(update={"options": {**settings.options, "groups": groups}})
     masks = SecureAggregationSettings(enabled=secure, colluders=0 if groups else -1)
     plan = toy_plan(strategy=settings, secure_aggregation=masks, **sections)
-    sites = 4 * groups or 5
-    return toy_federation(folder, sites, plan).coordinator(faults).run()[0].sha256()
+    return toy_federation(folder, 4 * groups or 5, plan)
+
+
+def toy_run(folder, name, secure=False, faults=None, **sections):
+    return toy_made(folder, name, secure, **sections).coordinator(faults).run()[0].sha256()
 
 
 LOSSES = Faults(script={("site-2", 1): Fault(0), ("site-4", 2): Fault(0), ("site-2", 3): Fault(0)})
@@ -263,3 +269,43 @@ def test_a_resumed_run_is_the_uninterrupted_one(name, tmp_path):
         toy_federation(tmp_path / "a", 5, plan).coordinator(observers=[Mortal()]).run()
     resumed = toy_federation(tmp_path / "a", 5, plan).coordinator().run()[0]
     assert resumed.sha256() == toy_federation(tmp_path / "b", 5, plan).coordinator().run()[0].sha256()
+
+
+class Reporting:
+    """A trainer of the toy that tells this loss and number of rows; a private one tells NaN and 0."""
+
+    def __init__(self, toy, loss, rows):
+        self.toy, self.loss, self.rows_told, self.layout = toy, loss, rows, toy.layout
+
+    def train(self, *arguments):
+        return replace(self.toy.train(*arguments), loss=self.loss, rows=self.rows_told)
+
+
+PROMISE = PrivacySettings(
+    guarantee="record",
+    epsilon=1000.0,
+    delta=1e-3,
+    sampling_rate=0.5,
+    expected_batch=8.0,
+    steps_per_round=1,
+    noise_multiplier=1.0,
+)
+
+
+def private_run(folder, name, loss=float("nan"), rows=0):
+    """One round under masks and a guarantee, that every site has paid for."""
+    settings = settings_of(name).model_copy(update={"weighting": "uniform"})
+    made = toy_made(folder, name, True, settings, privacy=PROMISE, rounds=RoundsSettings(count=1))
+    for site in made.sites.values():
+        site.trainer = Reporting(site.trainer, loss, rows)
+    adapter, _ = made.coordinator().run()
+    assert [len(read_charges(site.purse.path)) for site in made.sites.values()] == [1] * len(made.sites)
+    assert all(np.isfinite(tensor).all() for tensor in adapter.tensors.values())
+    assert adapter.sha256() != made.initial.sha256()
+    return adapter.sha256()
+
+
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if strategy_class(name).card.record_privacy])
+def test_a_private_round_follows_from_trained_tensors_alone(name, tmp_path):
+    """As the card says: neither the loss nor the number of rows changes what sites send."""
+    assert private_run(tmp_path / "a", name) == private_run(tmp_path / "b", name, loss=7.0, rows=3)

@@ -1,5 +1,7 @@
 """A draft counts signatures of those who may sign, and comes into force by their quorum alone."""
 
+from dataclasses import replace
+
 import pytest
 
 from sealora.protocol import draft as drafts
@@ -100,5 +102,12 @@ def test_whoever_pinned_another_roster_is_told():
 def test_changes_are_told_by_name():
     before = founded().revisions[-1]
     members = {"ams": KEYS["fra"].public, "ber": before.members["ber"], "fra": KEYS["ams"].public}
-    assert changes(before, before.next(members)) == Changes(("fra",), ("cph", "dub", "edi"), ("ams",), False)
+    found = changes(before, before.next(members))
+    assert found == Changes(("fra",), ("cph", "dub", "edi"), ("ams",), False, None)
     assert changes(None, before).added == NAMES
+
+
+def test_a_smaller_quorum_afterwards_is_a_change():
+    before = founded().revisions[-1]
+    assert changes(before, replace(before.next(before.members), colluders=0)).colluders == before.colluders
+    assert changes(None, before).colluders is None

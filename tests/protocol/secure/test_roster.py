@@ -14,6 +14,10 @@ NAMES = ("ams", "ber", "cph", "dub", "edi")
 KEYS = {name: IdentityKey.from_bytes(name.encode().ljust(32)) for name in (*NAMES, "fra", "coordinator")}
 
 
+FALSE_NAMES = ("", "ams: one two\n  ber: three", "ams\x1b[2K", "\ud800", "ams\u202e", "аms", "AMS", "x" * 64)
+"""What no certificate names: above all lines and escapes that forge a screen, and half characters."""
+
+
 def founded(colluders=1):
     members = {name: KEYS[name].public for name in NAMES}
     return sign(genesis(members, KEYS["coordinator"].public, colluders), NAMES)
@@ -148,7 +152,8 @@ def test_a_revision_is_read_out_by_its_hash():
         {"members": {"ams": "00"}},
         {"signatures": {"ams": "00"}},
         {"colluders": 5},
-        {"members": {"": KEYS["ams"].public.hex()}},
+        *({"members": {name: KEYS["ams"].public.hex()}} for name in FALSE_NAMES),
+        *({"signatures": {name: "00" * 64}} for name in FALSE_NAMES),
     ],
 )
 def test_malformed_lines_are_refused(change):
