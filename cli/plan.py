@@ -171,7 +171,8 @@ def _privacy(expected: "Forecast") -> str:
     return (
         f"(ε = {cost.epsilon_total:.3g}, δ = {cost.delta:g}) for each {cost.unit} "
         f"after {expected.rounds} rounds, "
-        f"{cost.epsilon_first_round:.3g} after the first; the budget of {cost.budget:g} pays for {rounds}. "
+        f"{cost.epsilon_first_round:.3g} after the first; the sites' budgets pay for {rounds} (the plan's is "
+        f"{cost.budget:g}). "
         f"Noise multiplier {cost.noise_multiplier:.3g}{metrics}, {cost.steps_per_round} steps a round, "
         f"noise {cost.noise_to_signal:.2g} times the signal of a step. {cost.verdict}"
     )

@@ -51,7 +51,7 @@ def review(path: PlanPath, folder: SiteDir = HERE, as_json: AsJson = False) -> N
         for sentence in sentences:
             (print_red if sentence.endswith(IN_CLEAR) else print)(sentence)
         for line in warnings:
-            print(f"warning: {line}")
+            print(f"warning: {visible(line)}")
         print()
         _show(verdicts)
         print("\nThe policy allows this plan." if allowed else "\nThe policy refuses this plan.")
