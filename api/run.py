@@ -121,7 +121,7 @@ class Run:
         if personal:
             raise UsageError(
                 f"with {self.plan.strategy.name} every site has a model of its own, so there is none to use.",
-                "result.json has the metrics that each site measured with its own.",
+                "The strategy is for research: result.json has what each site measured with its own model.",
             )
         return self.folder.load_adapter(self._trainer.layout)
 

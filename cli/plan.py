@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sealora.cli.colour import print_red
+from sealora.plan.affordable import TIMES
 from sealora.plan.contract import resolved
 from sealora.plan.loader import Plan, load
 from sealora.plan.starter import starter
@@ -57,15 +58,16 @@ def check(path: PlanPath, as_json: AsJson = False) -> None:
     from sealora.plan.forecast import forecast, measure_flops
 
     expected = forecast(plan, measure_flops(plan.training.threads))
+    warnings = [*plan.warnings]
+    if expected.privacy is not None and expected.privacy.shortfall:
+        warnings.append(expected.privacy.shortfall)
     if as_json:
-        print(
-            json.dumps({"hash": plan.hash, "warnings": plan.warnings, "forecast": asdict(expected)}, indent=2)
-        )
+        print(json.dumps({"hash": plan.hash, "warnings": warnings, "forecast": asdict(expected)}, indent=2))
         return
     print(f"{path} is valid; contract {plan.hash}")
     for name, value in _rows(expected):
         (print_red if value == UNMASKED else print)(f"  {name:<11} {value}")
-    for line in plan.warnings:
+    for line in warnings:
         print(f"warning: {line}")
 
 
@@ -106,6 +108,8 @@ def _rows(expected: "Forecast") -> list[tuple[str, str]]:
         ("discloses", expected.discloses),
         ("masks", _masks(expected)),
         ("privacy", _privacy(expected)),
+        ("amplified", expected.privacy.amplification if expected.privacy is not None else ""),
+        ("at once", _at_once(expected)),
         ("traffic", f"{_size(_traffic(expected))} for {expected.rounds} rounds of {expected.sites} sites"),
         (
             "time",
@@ -165,15 +169,31 @@ def _privacy(expected: "Forecast") -> str:
     cost = expected.privacy
     if cost is None:
         return "no guarantee for records or groups of them"
-    rounds = f"all {expected.rounds}" if cost.affordable_rounds == expected.rounds else cost.affordable_rounds
+    paid = cost.affordable_rounds
+    rounds = f"{paid} of them" if paid < expected.rounds else "all of them"
+    if paid > expected.rounds:
+        rounds += f", and for {paid}" + (" or more" if paid >= TIMES * expected.rounds else "")
     metrics = f", {cost.metrics_noise:.3g} for metrics" if cost.metrics_noise is not None else ""
     return (
         f"(ε = {cost.epsilon_total:.3g}, δ = {cost.delta:g}) for each {cost.unit} "
         f"after {expected.rounds} rounds, "
-        f"{cost.epsilon_first_round:.3g} after the first; the budget of {cost.budget:g} pays for {rounds} of "
-        f"them. Noise multiplier {cost.noise_multiplier:.3g}{metrics}, {cost.steps_per_round} steps a round, "
+        f"{cost.epsilon_first_round:.3g} after the first; the sites' budgets pay for {rounds} (the plan's is "
+        f"{cost.budget:g}). "
+        f"Noise multiplier {cost.noise_multiplier:.3g}{metrics}, {cost.steps_per_round} steps a round, "
         f"noise {cost.noise_to_signal:.2g} times the signal of a step. {cost.verdict}"
     )
+
+
+def _at_once(expected: "Forecast") -> str:
+    """What the guarantee means for more than one unit that is added or removed; empty without one."""
+    cost = expected.privacy
+    if cost is None:
+        return ""
+    replaced, pair = (
+        "no bound" if epsilon is None else f"ε = {epsilon:.3g}"
+        for epsilon in (cost.epsilon_replaced, cost.epsilon_pair)
+    )
+    return f"{replaced} for a {cost.unit} that is replaced, {pair} for somebody with two; the same δ"
 
 
 def _traffic(expected: "Forecast") -> int:

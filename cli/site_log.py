@@ -11,7 +11,7 @@ from sealora.client import approval
 from sealora.client.pinned_roster import PinnedRoster
 from sealora.client.site_folder import SiteFolder
 from sealora.privacy.audit_log import traffic
-from sealora.privacy.ledger import LEDGER, read_charges
+from sealora.privacy.ledger import LEDGER, read_charges, read_header
 
 
 def log(
@@ -35,6 +35,7 @@ def verify(folder: SiteDir = HERE, as_json: AsJson = False) -> None:
         approval.read(site)
         found.append(verified(site.approvals_path, approval.APPROVALS))
     for ledger in sorted(site.ledgers.glob("*.jsonl")):
+        read_header(ledger)
         read_charges(ledger)
         found.append(verified(ledger, LEDGER))
     roster = PinnedRoster(site).pinned

@@ -39,16 +39,19 @@ def review(path: PlanPath, folder: SiteDir = HERE, as_json: AsJson = False) -> N
     verdicts = policy.check(_case(plan, book, policy, base, members))
     allowed = all(verdict.allowed for verdict in verdicts)
     sentences = explain(plan, policy.settings, members, site.name)
+    warnings = _doubts(plan, policy, site)
     model = base.hash if base is not None else None
     if as_json:
         lines = [{**asdict(verdict), "allowed": verdict.allowed} for verdict in verdicts]
         facts = {"plan": plan_name(plan), "model": model, "does": sentences, "lines": lines}
-        print(json.dumps({**facts, "allowed": allowed}, indent=2))
+        print(json.dumps({**facts, "warnings": warnings, "allowed": allowed}, indent=2))
     else:
         print(f"Plan '{plan.name}', hash {plan_name(plan)}")
         print(f"Base model {model}" if model else f"Base model unknown: {visible(missing)}")
         for sentence in sentences:
             (print_red if sentence.endswith(IN_CLEAR) else print)(sentence)
+        for line in warnings:
+            print(f"warning: {visible(line)}")
         print()
         _show(verdicts)
         print("\nThe policy allows this plan." if allowed else "\nThe policy refuses this plan.")
@@ -101,6 +104,14 @@ def _base(plan: Plan) -> "tuple[BaseFacts | None, str]":
         return base_facts(plan), ""
     except ModelError as error:
         return None, str(error)
+
+
+def _doubts(plan: Plan, policy: Policy, site: SiteFolder) -> list[str]:
+    """Warnings from this site's own rows."""
+    # Imported here because reading tables takes a second to load.
+    from sealora.client.own_units import doubts
+
+    return doubts(plan, policy.settings, site.path)
 
 
 def _members(site: SiteFolder) -> int:

@@ -15,6 +15,7 @@ from sealora.client.site_settings import SiteSettings
 from sealora.plan.cohort_sizes import cohort_sizes
 from sealora.plan.contract import canonical, contract, sha256
 from sealora.plan.settings import PlanSettings
+from sealora.privacy.events import Budget
 from sealora.protocol.admission import Floors
 from sealora.protocol.errors import BudgetError, RefusedError
 from sealora.protocol.messages import Header, Work
@@ -52,6 +53,14 @@ class Case:
         if self.header is not None:
             return len(self.header.cohort)
         return min(cohort_sizes(self.plan, self.plan.cohort.size or self.sites))
+
+
+def spendable(settings: SiteSettings, plan: PlanSettings) -> Budget:
+    """What may ever be spent on the data set under a private plan: the site's limit, or else the plan's."""
+    limits = settings.limits
+    if limits.epsilon_for_ever:
+        return Budget(limits.epsilon_for_ever, limits.delta)
+    return Budget(plan.privacy.epsilon, plan.privacy.delta)
 
 
 @dataclass(frozen=True)
@@ -145,6 +154,16 @@ def used_columns(policy: Policy, case: Case) -> Verdict:
     return Verdict("allow.columns", ", ".join(allowed) or "those of [data]", ", ".join(used), refusal)
 
 
+def drawn_rows(policy: Policy, case: Case) -> Verdict:
+    """A guarantee is about all rows: which ones a draw takes depends on how many others there are."""
+    most = policy.settings.data.rows
+    allows = f"up to {most:,} rows" if most else "all rows"
+    refusal = (
+        "a plan with a guarantee uses all rows, not a draw" if most and case.plan.privacy.private else ""
+    )
+    return Verdict("data.rows", allows, "all rows" if case.plan.privacy.private else "any rows", refusal)
+
+
 def secure_aggregation(policy: Policy, case: Case) -> Verdict:
     """Single updates are hidden, and a round hides no less than the plan says."""
     needed, planned = policy.settings.floors.secure_aggregation, case.plan.secure_aggregation.enabled
@@ -227,17 +246,19 @@ def epsilon_per_run(policy: Policy, case: Case) -> Verdict:
 
 
 def epsilon_for_ever(policy: Policy, case: Case) -> Verdict:
-    """All runs on this data set together stay within what may ever be spent."""
+    """All runs on this data set together stay within what the purse may ever spend."""
     limits, line = policy.settings.limits, "limits.epsilon_for_ever"
-    most, allows = limits.epsilon_for_ever, _epsilon(limits.epsilon_for_ever, limits.delta)
-    if not most:
-        return Verdict(line, allows, _guarantee(case.plan))
     if not case.plan.privacy.private:
-        refusal = "this site asks for a guarantee for single records"
+        refusal = "this site asks for a guarantee for single records" if limits.epsilon_for_ever else ""
+        allows = _epsilon(limits.epsilon_for_ever, limits.delta)
         return Verdict(line, allows, _guarantee(case.plan), refusal)
-    after = case.epsilon_after(limits.delta)
+    budget = spendable(policy.settings, case.plan)
+    allows = _epsilon(budget.epsilon, budget.delta)
+    if not limits.epsilon_for_ever:
+        allows += ", as the plan"
+    after = case.epsilon_after(budget.delta)
     # Written so that a NaN is refused. How much was spent stays here.
-    refusal = "" if after <= most else "this data set's privacy budget does not pay for it"
+    refusal = "" if after <= budget.epsilon else "this data set's privacy budget does not pay for it"
     return Verdict(line, allows, f"ε = {after:.4g} with all runs before", refusal, budget=True)
 
 
@@ -261,6 +282,7 @@ LINES: tuple[Callable[[Policy, Case], Verdict], ...] = (
     models,
     tasks,
     used_columns,
+    drawn_rows,
     secure_aggregation,
     cohort,
     colluders,

@@ -12,7 +12,7 @@ from sealora.client.site_config import load
 from sealora.client.site_folder import SiteFolder
 from sealora.client.site_settings import SiteSettings
 from sealora.plan.settings import PlanSettings
-from sealora.privacy.events import Budget, Event
+from sealora.privacy.events import Event
 from sealora.privacy.ledger import read_charges
 from sealora.protocol.errors import RefusedError, SealoraError
 from sealora.protocol.messages import Header, Work
@@ -46,24 +46,27 @@ class PolicyBook:
             raise RefusedError("this site's policy cannot be read.") from None
         path = self.ledger_path(policy.settings)
         asked = (1, 0) if header.work == Work.TRAIN else (0, 1)
+
+        def spent(delta: float) -> float:
+            try:
+                return epsilon_after(path, plan, *asked, delta)
+            except SealoraError as error:
+                logger.error("the ledger cannot be read: %s", error)
+                raise RefusedError("this site's ledger cannot be read.") from None
+
         policy.require(
             Case(
                 plan,
                 plan_hash.hex(),
                 self.clock(),
                 header,
-                epsilon_after=lambda delta: epsilon_after(path, plan, *asked, delta),
+                epsilon_after=spent,
             )
         )
 
     def ledger_path(self, settings: SiteSettings) -> Path:
         """The privacy ledger of the site's data set, over all runs."""
         return self.folder.ledgers / f"{settings.data.name}.jsonl"
-
-    def budget(self, settings: SiteSettings) -> Budget | None:
-        """What may ever be spent on the data set, for the purse; None without a limit."""
-        limits = settings.limits
-        return Budget(limits.epsilon_for_ever, limits.delta) if limits.epsilon_for_ever else None
 
 
 def epsilon_after(ledger: Path, plan: PlanSettings, rounds: int, evaluations: int, delta: float) -> float:

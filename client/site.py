@@ -1,5 +1,6 @@
 """A site: answers a coordinator's requests with its own data, model and memory."""
 
+import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +22,7 @@ from sealora.protocol.errors import (
     DataError,
     ProtocolError,
     RefusedError,
+    RunError,
     SealoraError,
 )
 from sealora.protocol.groups import check_group
@@ -32,6 +34,9 @@ from sealora.strategies.strategy import Context
 if TYPE_CHECKING:  # they load scipy and data frames, which take seconds
     from sealora.client.purse import Purse
     from sealora.models.site_data import Rows
+
+logger = logging.getLogger(__name__)
+NOT_PAID = "this site's ledger cannot pay for it"
 
 SessionFactory = Callable[[Open], SiteHalf]
 """Makes a site's half of an attempt, or raises ProtocolError where the site must not enter it."""
@@ -151,7 +156,7 @@ class Site:
         here = self._local_work()
         start = here.start(assignment)
         if self.purse is not None:
-            self._ledger = self.purse.pay(header)
+            self._ledger = _paid(self.purse, header)
         outcome = self.worker.work(assignment) if self.worker else here.finish(assignment, start)
         if self.purse is None:
             self.metrics = outcome.metrics
@@ -162,6 +167,18 @@ class Site:
     def _local_work(self) -> LocalWork:
         schedule = self.purse.schedule if self.purse is not None else None
         return LocalWork(self.name, self.contract, self.trainer, self.first, self.data, schedule, self.encode)
+
+
+def _paid(purse: "Purse", header: Header) -> Head:
+    """Pay, or say no more than that it cannot be done: errors name files and data of this site."""
+    try:
+        return purse.pay(header)
+    except (BudgetError, ProtocolError):
+        raise
+    except SealoraError as error:
+        logger.error("the ledger does not pay for round %d: %s", header.round, error)
+        kind = RefusedError if isinstance(error, RefusedError) else RunError
+        raise kind(NOT_PAID) from None
 
 
 def _reason(error: SealoraError) -> Reason:

@@ -28,7 +28,7 @@ class SiteDataSettings(ColumnSettings):
     group_column: str = ""
     """Column with the same value in all rows of a person, for plans that protect groups."""
     rows: Annotated[int, Field(ge=0)] = 0
-    """Most rows to use; 0 uses all."""
+    """Most rows to use; 0 uses all, which plans with a guarantee ask for."""
 
 
 class AllowSettings(Settings):

@@ -17,6 +17,7 @@ from peft import PeftModel
 from sealora.client.batches import shuffled_batches, sorted_batches
 from sealora.client.frozen_layers import FrozenLayers
 from sealora.client.packing_check import check_packing
+from sealora.client.references import References
 from sealora.client.schedule import learning_rate
 from sealora.models import checkpointing, lora
 from sealora.models.adapter import AdapterLayout, Tensors
@@ -43,7 +44,7 @@ class TorchTrainer:
         self._stopped = threading.Event()
         self._class_bias: torch.Tensor | None = None
         self._draws = bytes(32)
-        self._references: dict[Example, Example] = {}
+        self._references = References()
         self._remembered: dict[bytes, torch.Tensor] = {}
         if settings.gradient_checkpointing:
             checkpointing.enable(base.model)
@@ -124,8 +125,8 @@ class TorchTrainer:
         return sums
 
     def rows(self, tensors: Tensors, examples: Sequence[Example]) -> Iterator[tuple[int, dict[str, Counts]]]:
-        """See Trainer."""
-        for rows, outputs, targets in self._measured(tensors, examples):
+        """See Trainer. Examples are not packed: what one adds must not depend on those beside it."""
+        for rows, outputs, targets in self._measured(tensors, examples, packed=False):
             for place, row in enumerate(rows):
                 one = slice(place, place + 1)
                 yield row, self._task.count(outputs[one], targets[one])
@@ -227,15 +228,15 @@ class TorchTrainer:
                 yield rows
 
     def _measured(
-        self, tensors: Tensors, examples: Sequence[Example]
+        self, tensors: Tensors, examples: Sequence[Example], packed: bool = True
     ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
         """Row numbers, outputs and targets of all rows."""
         for rows in self._sorted(tensors, examples):
-            yield rows, *self._measure([examples[row] for row in rows])
+            yield rows, *self._measure([examples[row] for row in rows], packed)
 
-    def _measure(self, examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _measure(self, examples: Sequence[Example], packed: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs and targets on the CPU; whatever is drawn is always the same."""
-        batch = self._collate(examples, bytes(32), packed=True)
+        batch = self._collate(examples, bytes(32), packed)
         return self._forward(batch).float().cpu(), batch.targets.cpu()
 
     def _collate(self, examples: Sequence[Example], seed: bytes, packed: bool) -> Batch:
@@ -243,18 +244,18 @@ class TorchTrainer:
         return self._task.collate(known, self._base.tokenizer, seed, packed).to(self._base.device)
 
     def _referred(self, example: Example) -> Example:
-        """The example with what the base alone makes of it, computed when it is first met and then kept.
+        """The example with what the base alone makes of it, computed when it is first met.
 
         Each is computed by itself, for what a batch gives depends a little on who else is in it.
         """
-        known = self._references.get(example)
-        if known is None:
-            task = cast(Referring, self._task)
+        task = cast(Referring, self._task)
+
+        def compute() -> torch.Tensor:
             batch = task.collate([example], self._base.tokenizer, bytes(32), packed=False)
             with torch.no_grad(), lora.switched_off(self.model):
-                outputs = self._forward(batch.to(self._base.device))
-            known = self._references[example] = task.refer(example, outputs[0].float().cpu())
-        return known
+                return self._forward(batch.to(self._base.device))[0].float().cpu()
+
+        return task.refer(example, self._references.of(example, compute))
 
     def _forward(self, batch: Batch) -> torch.Tensor:
         with self._autocast(), self._frozen.skipped(batch) if self._frozen else nullcontext():

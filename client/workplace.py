@@ -10,7 +10,7 @@ from sealora.client.base_facts import weights_size
 from sealora.client.contract import Contract
 from sealora.client.membership import SecureSessionsOfSite
 from sealora.client.memory import SiteMemory
-from sealora.client.policy import Case
+from sealora.client.policy import Case, spendable
 from sealora.client.policy_book import PolicyBook, epsilon_after
 from sealora.client.private_trainer import PrivateTrainer
 from sealora.client.purse import Purse
@@ -25,8 +25,7 @@ from sealora.client.trainer import Trainer
 from sealora.models.base import Base, base_hash, load_base
 from sealora.models.fingerprint import table_digest
 from sealora.models.lora import initial_adapter
-from sealora.models.settings import DataSettings
-from sealora.models.site_data import SiteData, prepare
+from sealora.models.site_data import prepare
 from sealora.models.table import draw_rows, read_table
 from sealora.models.task import Task, load_task
 from sealora.plan.loader import Plan
@@ -54,13 +53,21 @@ def open_site(folder: SiteFolder, plan: Plan, identity: IdentityKey, attempts: A
     _require_allowed(book, plan, base)
     trainer = _trainer(plan, task, base)
     where = data_settings(plan, settings, folder.path)
-    table = draw_rows(read_table(where, task.card.columns(where)), where.rows, plan.seed)
+    table = read_table(where, task.card.columns(where))
     return Site(
         name=folder.name,
         contract=Contract(plan, bytes.fromhex(plan.hash), task, load_strategy(plan.strategy)),
         trainer=trainer,
         first=initial_adapter(trainer.layout, plan.seed).tensors,
-        data=_rows(plan, where, table, task, base, folder.name),
+        data=prepare(
+            draw_rows(table, 0 if private else where.rows, plan.seed),
+            task,
+            base.tokenizer,
+            where,
+            plan.seed,
+            folder.name,
+            hold_out=not private,
+        ),
         memory=SiteMemory(folder.path / "memory" / plan.hash[:16]),
         new_session=_sessions(folder, plan, identity, attempts),
         purse=_purse(book, settings, plan, table) if private else None,
@@ -69,13 +76,12 @@ def open_site(folder: SiteFolder, plan: Plan, identity: IdentityKey, attempts: A
 
 
 def _purse(book: PolicyBook, settings: SiteSettings, plan: Plan, table: datasets.Dataset) -> Purse:
-    """Pays from the ledger of the data set, within the site's limit for ever, or else the plan's."""
-    planned = plan_schedule(plan)
+    """Pays from the ledger of the data set."""
     purse = Purse(
         book.ledger_path(settings),
         settings.data.name,
-        planned,
-        book.budget(settings) or planned.budget,
+        plan_schedule(plan),
+        spendable(settings, plan),
         table_digest(table),
     )
     purse.check()
@@ -106,16 +112,6 @@ def _trainer(plan: Plan, task: Task, base: Base) -> Trainer:
     return PrivateTrainer(
         trainer, plan.privacy, plan_schedule(plan), plan.training.microbatch_size, synthetic, layouts
     )
-
-
-def _rows(
-    plan: Plan, settings: DataSettings, table: datasets.Dataset, task: Task, base: Base, site: str
-) -> SiteData:
-    data = prepare(table, task, base.tokenizer, settings, plan.seed, site)
-    if not plan.privacy.private:
-        return data
-    # No row is held out: the split would let one row move others, and metrics would be releases.
-    return SiteData([*data.train, *data.test], [], data.report)
 
 
 def _sessions(folder: SiteFolder, plan: Plan, identity: IdentityKey, attempts: AttemptFile) -> SessionFactory:

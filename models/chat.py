@@ -1,18 +1,19 @@
 """Conversations as a chat template writes them, and which of their characters are the model's answers."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from jinja2 import TemplateError
 
 from sealora.models.settings import DataSettings
 from sealora.models.table import cell_text
-from sealora.models.task import Cells, UnusableRow
+from sealora.models.task import Cells, Record, UnusableRow
 from sealora.protocol.errors import ModelError
 
 Conversation = tuple[tuple[str, str], ...]
 """(role, content) of every message in order."""
+T = TypeVar("T")
 Span = tuple[int, int]
 """From and to, in characters or in tokens."""
 
@@ -130,6 +131,24 @@ class ChatFormat:
                 "Let user and assistant take turns, and write no task.options.system.",
             ) from None
         return text
+
+
+def written_where_possible(write: Callable[[Record], T], records: Sequence[Record]) -> list[T | UnusableRow]:
+    """What `write` makes of each record, or that the template does not take it.
+
+    Raises ModelError if it takes none: then the template is at fault, or how the task uses it.
+    """
+    found: list[T | UnusableRow] = []
+    refused: list[ModelError] = []
+    for record in records:
+        try:
+            found.append(write(record))
+        except ModelError as error:
+            refused.append(error)
+            found.append(UnusableRow("bad_turns"))
+    if refused and len(refused) == len(records):
+        raise refused[0]
+    return found
 
 
 def tokens_within(offsets: Sequence[Span], spans: Sequence[Span]) -> tuple[int, ...]:

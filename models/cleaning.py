@@ -23,6 +23,7 @@ REASONS = {
     "empty_prompt": "empty prompt",
     "empty_response": "empty response",
     "bad_messages": "no conversation that ends with an answer",
+    "bad_turns": "turns that the model's chat template does not take",
     "bad_tags": "words and tags that do not match",
     "missing_group": "missing group",
     "duplicate": "repeated row",
@@ -143,6 +144,9 @@ def clean(
     truncated = 0
     encoded = task.encode([record for _, record, _ in candidates], tokenizer)
     for (index, record, group), (example, cut) in zip(candidates, encoded, strict=True):
+        if isinstance(example, UnusableRow):
+            sieve.drop(example.reason, index)
+            continue
         if example is None or (cut and settings.too_long == "drop"):
             sieve.drop("too_long", index)
             continue

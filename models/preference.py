@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from sealora.models.batch import Batch
-from sealora.models.chat import ChatFormat, read_pair, tokens_within
+from sealora.models.chat import ChatFormat, Span, read_pair, tokens_within, written_where_possible
 from sealora.models.instruction import InstructionTuning
 from sealora.models.language_settings import PREFERENCE_TUNING, InstructionOptions, PreferenceOptions
 from sealora.models.settings import DataSettings, TaskSettings
-from sealora.models.task import LOSS_UNITS, Cells, Counts, Example, Record, SumSpec
+from sealora.models.task import LOSS_UNITS, Cells, Counts, Example, Record, SumSpec, UnusableRow
 from sealora.models.token_scores import LEFT_OUT, Scored, apart, token_scores
 from sealora.models.tokens import encodings
 
@@ -68,17 +68,27 @@ class PreferenceTuning(InstructionTuning):
 
         return read
 
-    def encode(self, records: Sequence[Record], tokenizer: Any) -> Iterator[tuple[Example | None, bool]]:
+    def encode(
+        self, records: Sequence[Record], tokenizer: Any
+    ) -> Iterator[tuple[Example | UnusableRow | None, bool]]:
         """See Task. Long answers are cut at their end; a pair whose answers are then equal is of no use."""
         chat = ChatFormat(tokenizer, self.options.system)
-        written = []
-        for record in records:
+
+        def write(record: Record) -> list[tuple[str, list[Span]]]:
             pair: Any = record.content
             asked, *answers = pair
-            written += [chat.written((*asked, ("assistant", answer))) for answer in answers]
-        found = encodings([text for text, _ in written], tokenizer)
-        sides = (self._side(encoding, spans) for encoding, (_, spans) in zip(found, written, strict=True))
-        for (chosen, first, long), (rejected, second, also_long) in zip(sides, sides, strict=True):
+            return [chat.written((*asked, ("assistant", answer))) for answer in answers]
+
+        written = written_where_possible(write, records)
+        texts = [text for pair in written if not isinstance(pair, UnusableRow) for text, _ in pair]
+        found = encodings(texts, tokenizer)
+        for pair in written:
+            if isinstance(pair, UnusableRow):
+                yield pair, False
+                continue
+            (chosen, first, long), (rejected, second, also_long) = (
+                self._side(next(found), spans) for _, spans in pair
+            )
             usable = first and second and chosen != rejected
             example = Example(chosen, Pair((first, second)), others=(rejected,))
             yield example if usable else None, long or also_long

@@ -50,21 +50,31 @@ class SiteData:
 
 
 def prepare(
-    table: datasets.Dataset, task: Task, tokenizer: Any, settings: DataSettings, seed: int, site: str
+    table: datasets.Dataset,
+    task: Task,
+    tokenizer: Any,
+    settings: DataSettings,
+    seed: int,
+    site: str,
+    *,
+    hold_out: bool = True,
 ) -> SiteData:
     """Clean, tokenise (at most `task.settings.max_length` tokens) and split one site's rows.
 
     The split depends on (seed, site) alone, is stratified by label, and leaves at least one row on
-    each side. Raises DataError, naming the site, if fewer than two rows can be used.
+    each side. With a privacy guarantee none is held out: the split would let one row move others, and
+    metrics would be releases. Raises DataError, naming the site, if no row can be used, or only one where
+    one is held out.
     """
     try:
         rows, report = clean(table, settings, task, tokenizer)
     except DataError as error:
         raise DataError(f"{site}: {error.message}", error.remedy) from None
-    if len(rows) < 2:
+    if hold_out and len(rows) < 2:
         message = f"{site}: only 1 of {report.rows_read} rows can be used."
         raise DataError(message, "A site needs one row to train on and one to test on: give it more rows.")
-    held_out = held_out_rows([row.label for row in rows], settings.test_fraction, seed, site)
+    labels = [row.label for row in rows]
+    held_out = held_out_rows(labels, settings.test_fraction, seed, site) if hold_out else frozenset()
     numbers = {name: number for number, name in enumerate(dict.fromkeys(row.group for row in rows))}
     examples = [replace(row.example, group=numbers[row.group]) if row.group else row.example for row in rows]
     train = [example for position, example in enumerate(examples) if position not in held_out]

@@ -128,10 +128,12 @@ class Task(Metrics, Protocol):
     def reader(self, data: DataSettings) -> Callable[[Cells], Record]:
         """What reads a row's cells: it raises UnusableRow. `data` says how a site spells things."""
 
-    def encode(self, records: Sequence[Record], tokenizer: Any) -> Iterator[tuple[Example | None, bool]]:
+    def encode(
+        self, records: Sequence[Record], tokenizer: Any
+    ) -> Iterator[tuple[Example | UnusableRow | None, bool]]:
         """Each record as an example of at most `max_length` tokens, and whether it was longer.
 
-        None where too little is left of a record to be of use.
+        None where too little is left of a record, an UnusableRow where it is of no use for another reason.
         """
 
     def prompt(self, text: str, tokenizer: Any) -> Example:

@@ -113,6 +113,12 @@ def false_claims(plan: PlanSettings) -> Iterator[Problem]:
             "half precision is too coarse for gradients that are clipped one by one.",
             'Write "float32" or "auto".',
         )
+    if plan.model.quantization == "int4" and plan.model.device in ("auto", "cuda"):
+        yield Problem(
+            ("model", "quantization"),
+            "int4 computes in half precision on CUDA, too coarse for gradients that are clipped one by one.",
+            'Write "none", or device = "cpu".',
+        )
 
 
 def large_delta(plan: PlanSettings) -> Iterator[Problem]:

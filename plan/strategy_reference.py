@@ -120,7 +120,7 @@ works under secure aggregation as it is. *record privacy* tells whether a plan m
 (`[privacy]`): whatever is done with a privately trained adapter costs nothing more, but a strategy may need a
 site's loss or rows, which are not told then. *personal* tensors never leave their site: each site then
 measures its own model, the metrics are sums over those, and there is no one model to evaluate or use
-afterwards.
+afterwards. No command takes a site's model out of its memory either: these strategies are for research.
 
 *sketch* strategies aggregate the product B·A, which no sum of factors gives. Each site sends two sketches of
 its product, M·Ω and Ψ·M, for each module, and their sums give the mean product exactly, as long as the

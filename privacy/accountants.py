@@ -27,6 +27,7 @@ from sealora.privacy.events import (
     PoissonSampledGaussian,
     Relation,
     atoms,
+    require_delta,
 )
 from sealora.protocol.errors import RefusedError
 
@@ -80,6 +81,7 @@ class PldAccountant:
 
     def epsilon(self, events: Iterable[Event], delta: float) -> float:
         """ε at δ. Raises: RefusedError for distributed discrete noise."""
+        require_delta(delta)
         return _pld_epsilon(self, tuple(atoms(events).items()), delta)
 
     def delta(self, events: Iterable[Event], epsilon: float) -> float:
@@ -164,6 +166,7 @@ class RdpAccountant:
 
     def epsilon(self, events: Iterable[Event], delta: float) -> float:
         """ε at δ. Raises: RefusedError for a sampled release under the replace-one relation."""
+        require_delta(delta)
         counts = atoms(events)
         curve = self._curve(counts)
         return _with_imperfect_noise(

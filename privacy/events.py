@@ -105,6 +105,12 @@ class Budget:
         _set_real(self, "delta", 1e-12, 0.5)
 
 
+def require_delta(delta: float) -> None:
+    """Raises UsageError unless δ is a probability between 0 and 1, for NaN too."""
+    if not 0 < delta < 1:
+        raise UsageError(f"δ = {delta!r} is no number between 0 and 1.", "Write one such as 1e-5.")
+
+
 class Accountant(Protocol):
     """Turns events into a guarantee. Implementations are immutable and pure."""
 
@@ -119,7 +125,7 @@ class Accountant(Protocol):
     def epsilon(self, events: Iterable[Event], delta: float) -> float:
         """Smallest ε it can prove at δ for all events together; infinity where it can prove none.
 
-        Raises: RefusedError for an event that it cannot account.
+        Raises: RefusedError for an event that it cannot account, UsageError for an impossible δ.
         """
 
     def delta(self, events: Iterable[Event], epsilon: float) -> float:

@@ -9,11 +9,12 @@ line breaks every link after it, and the last link (the head) stands for the who
 checked, appended and synced before the work that it pays for; there is no refund. Whatever kills the
 process, the ledger holds at least what was released. ε is computed from the events, never stored.
 
-A file cut back to an earlier whole line looks like an honest earlier ledger; whoever was sent a signed
-head can tell the rollback with `descends_from`.
+A file cut back to an earlier whole line looks like an honest earlier ledger; only whoever noted a later
+head can tell the rollback.
 """
 
 import threading
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -91,8 +92,7 @@ class Ledger:
         _require_header(next(entries, None), header, self.path)
         for line, entry in enumerate(entries, start=2):
             charge = _read_charge(entry, f"{self.path.name}, line {line}")
-            if charge.key in self._charges:
-                raise DataError(f"{self.path.name}, line {line}, charges {charge.key} again.", RESTORE)
+            _require_new(charge.key, self._charges, self.path, line)
             self._charges[charge.key] = charge.event
         if not self._chain.heads:
             self._chain.append(header)
@@ -123,10 +123,6 @@ class Ledger:
     def charges(self) -> tuple[Charge, ...]:
         """Everything charged, in order."""
         return tuple(Charge(key, event) for key, event in self._charges.items())
-
-    def descends_from(self, head: bytes) -> bool:
-        """Whether this ledger once had that head; if not, it was rolled back or is another one."""
-        return head in self._chain.heads
 
     def spent(self, delta: float) -> float:
         """ε at δ of everything charged, by the ledger's accountant."""
@@ -164,32 +160,35 @@ class Ledger:
                 "Raise the site's budget or use other data; what is spent does not come back.",
             )
 
-    def verify(self) -> bytes:
-        """Read the file again, from the first line.
-
-        Returns: its head. Raises: DataError if it is damaged or no longer what was written.
-        """
-        with self._lock:
-            heads = [head for _, head in read_chain(self.path, LEDGER)]
-            if heads != self._chain.heads:
-                raise DataError(f"{self.path.name} was replaced or cut while it was in use.", RESTORE)
-            return self.head
-
-    def export(self) -> dict[str, object]:
-        """The whole ledger as JSON values, for an auditor: format, unit, head (hex) and charges."""
-        charges = [charge.entry() for charge in self.charges]
-        return {"format": FORMAT, "unit": self.unit, "head": self.head.hex(), "charges": charges}
-
 
 def read_charges(path: Path) -> list[Charge]:
     """The charges of a ledger file, without its lock: for reports. A torn last line is left out.
 
-    Raises: DataError if it is damaged; RefusedError if it holds an event that this version cannot read.
+    Raises: DataError if it is damaged; UsageError if it is no ledger of this version; RefusedError if it
+    holds an event that this version cannot read.
     """
     entries = [entry for entry, _ in read_chain(path, LEDGER)]
-    return [
-        _read_charge(entry, f"{path.name}, line {line}") for line, entry in enumerate(entries[1:], start=2)
-    ]
+    if entries:
+        _require_format(entries[0], path)
+    charges: dict[ChargeKey, Charge] = {}
+    for line, entry in enumerate(entries[1:], start=2):
+        charge = _read_charge(entry, f"{path.name}, line {line}")
+        _require_new(charge.key, charges, path, line)
+        charges[charge.key] = charge
+    return list(charges.values())
+
+
+def read_header(path: Path) -> Entry:
+    """The first line of a ledger that is expected to be there: data set, format and unit.
+
+    Raises: DataError if the file holds no whole line, for then it was cut, or never begun; UsageError if it
+    is no ledger of this version.
+    """
+    header = next((entry for entry, _ in read_chain(path, LEDGER)), None)
+    if header is None:
+        raise DataError(f"{path.name} holds no whole line: the ledger was cut, or never begun.", RESTORE)
+    _require_format(header, path)
+    return header
 
 
 def _read_charge(entry: Entry, place: str) -> Charge:
@@ -203,12 +202,21 @@ def _read_charge(entry: Entry, place: str) -> Charge:
 def _require_header(found: Entry | None, header: Entry, path: Path) -> None:
     if found is None or found == header:
         return
-    if found.get("format") != FORMAT:
-        raise UsageError(
-            f"{path.name} is not a ledger of this version.", "Name another file or upgrade Sealora."
-        )
+    _require_format(found, path)
     raise UsageError(
         f"{path.name} is the {found.get('unit')}-level ledger of data set {found.get('data_set')!r}, "
         f"not the {header['unit']}-level one of {header['data_set']!r}.",
         "Keep one ledger for each data set and unit.",
     )
+
+
+def _require_format(header: Entry, path: Path) -> None:
+    if header.get("format") != FORMAT:
+        raise UsageError(
+            f"{path.name} is not a ledger of this version.", "Name another file or upgrade Sealora."
+        )
+
+
+def _require_new(key: ChargeKey, known: Container[ChargeKey], path: Path, line: int) -> None:
+    if key in known:
+        raise DataError(f"{path.name}, line {line}, charges {key} again.", RESTORE)

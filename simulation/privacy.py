@@ -14,7 +14,6 @@ from sealora.models.base import Base
 from sealora.models.cleaning import clean
 from sealora.models.data_path import expand
 from sealora.models.fingerprint import table_digest
-from sealora.models.site_data import SiteData
 from sealora.models.table import read_table
 from sealora.models.task import Example, Task
 from sealora.plan.payload import trained_layouts
@@ -37,11 +36,6 @@ def private_trainers(plan: PlanSettings, task: Task, base: Base) -> Callable[[To
         return PrivateTrainer(inner, plan.privacy, planned, plan.training.microbatch_size, synthetic, layouts)
 
     return wrap
-
-
-def all_to_training(data: SiteData) -> SiteData:
-    """No row is held out: the split would let one row move others, and metrics would be releases."""
-    return SiteData([*data.train, *data.test], [], data.report)
 
 
 def public_examples(plan: PlanSettings, task: Task, base: Base) -> Sequence[Example]:

@@ -13,7 +13,6 @@ from sealora.models.table import draw_rows, read_table
 from sealora.models.task import Example, Task, load_task
 from sealora.plan.loader import Plan
 from sealora.simulation.groups import deal
-from sealora.simulation.privacy import all_to_training
 
 PREPARED_AT_ONCE = 200
 """Most sites whose rows are all prepared before the run begins, so that bad rows are found then."""
@@ -39,9 +38,9 @@ class DealtRows:
 
     def prepare(self, site: str, task: Task, tokenizer: Any) -> SiteData:
         """One site's rows. Raises DataError if they are too few."""
+        plan = self._plan
         rows = self.table.select(self.shares[site])
-        data = prepare(rows, task, tokenizer, self._plan.data, self._plan.seed, site)
-        return all_to_training(data) if self._plan.privacy.private else data
+        return prepare(rows, task, tokenizer, plan.data, plan.seed, site, hold_out=not plan.privacy.private)
 
 
 class SiteRows:

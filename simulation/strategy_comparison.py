@@ -27,8 +27,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from sealora.plan.durable import write_durably
 from sealora.plan.loader import Plan
-from sealora.protocol.errors import PlanError, RunError, UsageError
+from sealora.protocol.errors import PlanError, RefusedError, RunError, UsageError
 from sealora.server.events import Event, RoundDone, RunStarted
+from sealora.simulation.comparison_account import composed_account
 from sealora.simulation.contenders import Contender, require_first
 from sealora.simulation.run_folder import RunFolder
 from sealora.simulation.simulate import require_same, simulate
@@ -46,9 +47,11 @@ def compare_strategies(
     Returns the content of result.json. The first contender is the one that the others are compared with.
     One that turns out to be impossible with the model or the data is refused like those refused before; a
     cell whose run fails is left out of the figures, with the reason, and tried again by the next call.
-    Raises UsageError if the first is refused, or `out` holds something else or runs of another plan;
-    DataError and ModelError for what no contender can use.
+    Under a privacy guarantee the result tells what all runs in `out` cost together.
+    Raises UsageError if the first is refused, ledgers are to outlive the runs, or `out` holds something else
+    or runs of another plan; DataError and ModelError for what no contender can use.
     """
+    _require_own_ledgers(contenders)
     _open(out)
     refused = {one.label: one.refused for one in contenders if one.plan is None}
     plans = {one.label: one.plan for one in contenders if one.plan is not None}
@@ -65,10 +68,20 @@ def compare_strategies(
                     require_first(contenders[0].label, refused)
                     progress.tell(label, f"refused: {error}")
     result = build_result([one.label for one in contenders], cells, refused)
+    result["privacy"] = composed_account(out / "runs", next(iter(plans.values())))
     write_durably(out / "result.json", json.dumps(result, indent=2).encode() + b"\n")
     write_tables(result, out)
     save_picture(out / "comparison.png", result)
     return result
+
+
+def _require_own_ledgers(contenders: Sequence[Contender]) -> None:
+    """Every seed deals the rows anew, and a ledger pays for its site's rows alone. Raises UsageError."""
+    if any(one.plan is not None and one.plan.simulation.ledgers for one in contenders):
+        raise UsageError(
+            "simulation.ledgers cannot pay for a comparison, whose runs deal the rows to sites anew.",
+            "Remove it: the result tells what all runs cost together, to be counted beside those ledgers.",
+        )
 
 
 def _open(folder: Path) -> None:
@@ -112,7 +125,7 @@ def _cell(out: Path, label: str, plan: Plan, progress: "_Progress") -> Cell:
     progress.begin(label, plan.seed)
     try:
         cell = finished_cell(label, simulate(plan, path, resume=True, observers=(progress,)))
-    except RunError as error:
+    except (RunError, RefusedError) as error:
         cell = failed_cell(label, plan.seed, str(error))
     progress.finish(plan.rounds.count)
     progress.tell(label, cell.describe())

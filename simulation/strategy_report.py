@@ -45,7 +45,16 @@ def comparison_table(result: Mapping[str, Any]) -> Group:
         if len(seeds) > 1
         else "One seed: no interval, and chance can be larger than the differences."
     )
-    return Group(table, Text(note), *_in_clear(result), *_left_out(result))
+    return Group(table, Text(note), *_in_clear(result), *_together(result), *_left_out(result))
+
+
+def _together(result: Mapping[str, Any]) -> Iterable[RenderableType]:
+    cost = result.get("privacy")  # results of earlier versions have no such key
+    if cost is not None:
+        yield Text(
+            f"All {cost['runs']} runs used the same rows: together they cost ε = {cost['epsilon']:.3g} at "
+            f"δ = {cost['delta']:g} for each {cost['unit']}, also if only the best of them is told."
+        )
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

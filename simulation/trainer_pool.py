@@ -14,7 +14,8 @@ from sealora.strategies.strategy import Start, Trained
 class TrainerPool:
     """Implements Trainer. A call takes a free replica, or waits for one; all share the frozen base.
 
-    A replica keeps nothing between calls, so which one a site gets makes no difference. `wrap` says how
+    A replica keeps nothing between calls but what the base alone makes of an example, so which one a site
+    gets makes no difference. `wrap` says how
     each replica trains, if not as it is.
     """
 

@@ -286,6 +286,22 @@ def _(scene):
     return ["evaluate", scene.earlier, "--data", table]
 
 
+@stage("a budget that pays for no round")
+def _(scene):
+    scene.simulate(("[lora]", "drop_duplicates = false\n\n[lora]"))
+    (path,) = scene.folder.glob("*.toml")
+    promise = 'guarantee = "record"\nepsilon = 2.0\ndelta = 1e-5\nsampling_rate = 0.5\nexpected_batch = 8\n'
+    told = f'[privacy]\n{promise}noise_multiplier = 0.1\naccountant = "rdp"\n'
+    path.write_text(f'{path.read_text()}\n[strategy]\nweighting = "uniform"\n\n{told}')
+    return ["plan", "check", path]
+
+
+@stage("a ledger that was cut to nothing")
+def _(scene):
+    (scene.folder / "site-01.jsonl").touch()
+    return ["ledger", "show", scene.folder / "site-01.jsonl"]
+
+
 @stage("audit what is not there")
 def _(scene):
     return ["audit", scene.folder / "none"]

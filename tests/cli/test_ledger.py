@@ -96,3 +96,50 @@ def test_where_there_is_no_ledger(command, tmp_path):
     assert code == 2
     assert "there is no ledger at" in err
     assert command("show", tmp_path, "--accountant", "x")[0] == 2
+
+
+def test_show_answers_for_replaced_records_and_for_many(command, run):
+    def shown(*words):
+        code, out, _ = command("show", run, "--json", *words)
+        assert code == 0
+        return json.loads(out)[0]
+
+    one, replaced, three = shown(), shown("--relation", "replace-one"), shown("--group", 3)
+    double = ACCOUNTANTS["pld"]("add-remove").epsilon([GaussianRelease(4.0)] * 2, 1e-5)
+    assert one["epsilon"] < replaced["epsilon"] == pytest.approx(double, abs=2e-3)
+    assert (replaced["relation"], three["group"]) == ("replace-one", 3)
+    exact = ACCOUNTANTS["pld"]("add-remove").epsilon([GaussianRelease(8 / 3)] * 2, 1e-5)
+    assert exact <= three["epsilon"] <= 1.2 * exact
+    assert "for each record that is replaced, 2 charges" in command("show", run, "--relation=replace-one")[1]
+    assert "for any 3 records at once, 2 charges" in command("show", run, "--group=3")[1]
+
+
+def test_show_says_where_nothing_is_promised(command, run):
+    (row,) = json.loads(command("show", run, "--json", "--group", 1000)[1])
+    assert row["epsilon"] is None
+    assert row["runs"]["r"]["epsilon"] is None
+    text = command("show", run, "--group=1000")[1]
+    assert "site-1: no bound on ε at δ = 1e-05 for any 1000 records" in text
+
+
+@pytest.mark.parametrize("name", ["pld", "rdp"])
+def test_show_refuses_a_delta_that_is_no_number(command, run, name):
+    code, out, _ = command("show", run, "--delta", "nan", "--accountant", name, "--json")
+    assert code == 2
+    assert "δ = nan is no number between 0 and 1" in json.loads(out)["error"]["message"]
+
+
+def test_show_names_the_relations(command, run):
+    code, _, err = command("show", run, "--relation", "zero-out")
+    assert code == 2
+    assert "Known: add-remove, replace-one." in err
+
+
+@pytest.mark.parametrize("word", ["show", "verify", "export"])
+@pytest.mark.parametrize("left", [0, 20])
+def test_a_ledger_without_a_whole_line_is_an_error(command, run, word, left):
+    path = run / "state" / "ledgers" / "site-1.jsonl"
+    path.write_bytes(path.read_bytes()[:left])
+    code, out, err = command(word, run)
+    assert (code, out) == (2, "")
+    assert "site-1.jsonl holds no whole line: the ledger was cut, or never begun." in err

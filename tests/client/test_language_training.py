@@ -73,6 +73,23 @@ def test_a_model_that_mixes_packed_rows_is_refused(tiny_chat_model, monkeypatch)
     trainer(tiny_chat_model, task(packing=False))
 
 
+def test_rows_whose_sums_are_noised_are_not_packed(tiny_chat_model, monkeypatch):
+    """What a row adds must not depend on its neighbours, though a model let packed rows see each other."""
+    found, rows = trainer(tiny_chat_model), examples(6)
+    first = initial_adapter(found.layout, 0).tensors
+    whole = token_scores.packed
+    monkeypatch.setattr(
+        causal,
+        "packed",
+        lambda *given: replace(whole(*given), inputs={"input_ids": whole(*given).inputs["input_ids"]}),
+    )
+    together = dict(found.rows(first, rows))
+    for number, row in enumerate(rows):
+        ((_, alone),) = found.rows(first, [row])
+        for part, counts in alone.items():
+            np.testing.assert_allclose(together[number][part], counts, rtol=1e-5)
+
+
 def test_the_objective_is_the_mean_over_tokens(tiny_chat_model):
     """As a trainer that pads has it, however the tokens are shared out among the rows."""
     found, rows = trainer(tiny_chat_model, batch_size=4), examples(4)

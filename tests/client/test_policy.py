@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealora.client.policy import LINES, Case, Policy, bound_hash, plan_name
+from sealora.client.policy import LINES, Case, Policy, bound_hash, plan_name, spendable
 from sealora.client.site_config import from_text
 from sealora.client.starter import starter
 from sealora.plan.loader import Plan
+from sealora.privacy.events import Budget
 from sealora.protocol.admission import Floors
 from sealora.protocol.errors import BudgetError, RefusedError
 from sealora.protocol.messages import Header, Work
@@ -113,6 +114,7 @@ TABLE = {
         ("fewer than the site asks", {}, "floors.minimum_contributors = 6\n"),
         ("fewer than the plan says", {"n_min": 4}, ""),
     ],
+    "data.rows": [("a draw of rows under a guarantee", {"plan": PRIVATE}, "data.rows = 500\n")],
     "limits.rounds": [
         ("a plan too long", {}, "limits.rounds = 4\n"),
         ("a round that the plan does not have", {"round": 6}, ""),
@@ -191,7 +193,9 @@ def private(epsilon_per_run, epsilon_for_ever, after=1.0, **changes):
     ("per_run", "for_ever", "after", "lines"),
     [
         (4.0, 4.0, 4.0, set()),
-        (0.0, 0.0, 99.0, set()),
+        (4.0, 0.0, 4.0, set()),
+        (0.0, 0.0, 4.1, {"limits.epsilon_for_ever"}),
+        (0.0, 0.0, float("nan"), {"limits.epsilon_for_ever"}),
         (3.9, 0.0, 1.0, {"limits.epsilon_per_run"}),
         (4.0, 8.0, 8.1, {"limits.epsilon_for_ever"}),
         (4.0, 8.0, float("nan"), {"limits.epsilon_for_ever"}),
@@ -200,6 +204,24 @@ def private(epsilon_per_run, epsilon_for_ever, after=1.0, **changes):
 )
 def test_privacy_is_limited_by_run_and_for_ever(per_run, for_ever, after, lines):
     assert refused(*private(per_run, for_ever, after)) == lines
+
+
+def test_without_a_limit_of_its_own_a_site_judges_by_the_plans_budget():
+    """For its purse pays no more than that either, over all runs."""
+    plan = planned(PRIVATE)
+    asked = []
+    site = policy(plan=plan)
+    round_ = case(plan, epsilon_after=lambda delta: asked.append(delta) or 4.1)
+    with pytest.raises(BudgetError, match="budget does not pay for it"):
+        site.require(round_)
+    assert asked == [plan.privacy.delta]
+    assert spendable(site.settings, plan) == Budget(4.0, 1e-5)
+    limited = policy(EPSILON.format(0.0, 6.0).replace("1e-5", "1e-6"), plan)
+    assert spendable(limited.settings, plan) == Budget(6.0, 1e-6)
+
+
+def test_a_draw_of_rows_is_fine_without_a_guarantee():
+    assert refused(policy("data.rows = 500\n"), case(planned())) == set()
 
 
 def test_a_delta_that_is_too_large():

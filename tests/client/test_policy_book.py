@@ -17,7 +17,7 @@ from sealora.privacy.events import Budget
 from sealora.privacy.ledger import ChargeKey, Ledger
 from sealora.privacy.settings import PrivacySettings
 from sealora.protocol import messages
-from sealora.protocol.errors import BudgetError, DataError
+from sealora.protocol.errors import BudgetError, DataError, RefusedError
 from sealora.protocol.messages import Header, Open, Reason, Refusal, Work
 from sealora.simulation.toy import LAYOUT, tensors_of, toy_federation, toy_plan
 from sealora.strategies.settings import StrategySettings
@@ -184,12 +184,16 @@ def test_what_was_spent_stays_here(home):
     assert (answer.reason, answer.text) == (Reason.BUDGET, "this site's privacy budget does not pay for it")
 
 
-def test_the_purse_is_told_the_same_limit(partners):
-    book = PolicyBook(partners.site("ams"))
-    settings = load(book.folder.settings_path)
-    assert book.budget(settings) is None
-    limits = settings.limits.model_copy(update={"epsilon_for_ever": 6.0, "delta": 1e-6})
-    assert book.budget(settings.model_copy(update={"limits": limits})) == Budget(6.0, 1e-6)
+def test_a_ledger_that_cannot_be_read_is_not_described(partners, caplog):
+    home = Home(partners, toy_plan(privacy=PRIVACY, strategy=StrategySettings(weighting="uniform")))
+    path = home.policy.ledger_path(load(home.folder.settings_path))
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("damaged\n")
+    header = Header(home.plan_hash, bytes(16), 1, 1, Work.TRAIN, bytes(32), ("site-1",) * 3, 1, 1, 1)
+    with pytest.raises(RefusedError) as error:
+        home.policy.require(home.plan, home.plan_hash, header)
+    assert str(error.value) == "this site's ledger cannot be read."
+    assert "records.jsonl is damaged at line 1" in caplog.text
 
 
 def test_what_is_wrong_with_data_stays_here(home):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sealora.models.adapter import pack
 from sealora.plan.payload import payload_layout, round_context
 from sealora.protocol import messages
-from sealora.protocol.errors import RefusedError, RunError
+from sealora.protocol.errors import DataError, RefusedError, RunError, UsageError
 from sealora.protocol.messages import Header, Open, Reason, Refusal, Work
 from sealora.simulation.toy import LAYOUT, tensors_of, toy_federation, toy_plan
 
@@ -187,6 +187,32 @@ def test_what_goes_wrong_at_the_site_is_told(site, error, reason):
 
     site.trainer.train = fail
     assert refusal(site, opening(site.contract)) == Refusal(reason, error.message)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RefusedError("the ledger /srv/wards/ledgers/hiv-2024.jsonl is in use."), Reason.POLICY),
+        (RefusedError("the ledger hiv-2024.jsonl pays for other data than these."), Reason.POLICY),
+        (UsageError("hiv-2024.jsonl is the group-level ledger of data set 'hiv-2024'."), Reason.FAILED),
+        (DataError("hiv-2024.jsonl is damaged at line 7."), Reason.FAILED),
+        (RunError("hiv-2024.jsonl cannot be written."), Reason.FAILED),
+    ],
+)
+def test_what_is_wrong_with_a_ledger_stays_here(site, error, reason, caplog):
+    class Broken:
+        schedule = None
+
+        def price(self, work):
+            pass
+
+        def pay(self, header):
+            raise error
+
+    site.purse = Broken()
+    answer = refusal(site, opening(site.contract))
+    assert answer == Refusal(reason, "this site's ledger cannot pay for it")
+    assert "hiv-2024" in caplog.text, "the operator sees it"
 
 
 def test_a_damaged_memory_is_told(toy, tmp_path):

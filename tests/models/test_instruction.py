@@ -14,7 +14,7 @@ from sealora.models.settings import DataSettings, ModelSettings, TaskSettings
 from sealora.models.task import LOSS_UNITS, Example
 from sealora.models.token_metrics import MAX_LOSS
 from sealora.models.token_scores import LEFT_OUT, fit
-from sealora.protocol.errors import PlanError
+from sealora.protocol.errors import ModelError, PlanError
 
 
 def task(**options):
@@ -111,6 +111,36 @@ def test_conversations_that_are_none(base, messages):
     good = '[{"role": "user", "content": "a"}, {"role": "assistant", "content": "good"}]'
     _, report = cleaned(base, [{"chat": good}, {"chat": messages}], messages_column="chat")
     assert report.dropped == {"bad_messages": 1}
+
+
+ALTERNATING = (
+    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Roles must alternate.') }}{% endif %}"
+    "{{ '<s>' + m['role'] + ' : ' + m['content'] + ' </s>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<s>assistant : ' }}{% endif %}"
+)
+
+
+def test_a_conversation_that_the_template_does_not_take_costs_itself_alone(base, monkeypatch):
+    """No refusal of a whole site may depend on one row."""
+    monkeypatch.setattr(base.tokenizer, "chat_template", ALTERNATING)
+    asked, again = {"role": "user", "content": "the film"}, {"role": "user", "content": "was good"}
+    answer = {"role": "assistant", "content": "a warm story"}
+    good, bad = [asked, answer], [asked, again, answer]
+    ours = [{"messages": turns} for turns in (good, bad, good)]
+    rows, report = cleaned(base, ours, messages_column="messages", drop_duplicates=False)
+    assert [row.index for row in rows] == [0, 2]
+    assert report.dropped == {"bad_turns": 1}
+    assert report.examples == {"bad_turns": (2,)}
+    assert "1 dropped: turns that the model's chat template does not take (row 2)" in report.lines()
+    with pytest.raises(ModelError, match="chat template refuses a conversation: Roles must alternate"):
+        cleaned(base, ours[1:2], messages_column="messages")
+
+
+def test_a_template_that_takes_no_conversation_is_told(base, monkeypatch):
+    monkeypatch.setattr(base.tokenizer, "chat_template", "{{ raise_exception('No system messages.') }}")
+    with pytest.raises(ModelError, match="No system messages"):
+        cleaned(base, [PAIR, PAIR])
 
 
 def test_long_answers_are_cut_and_counted(base):

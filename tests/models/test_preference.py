@@ -88,6 +88,18 @@ def test_long_answers_are_cut_and_then_equal_ones_are_of_no_use(tokenizer):
     assert len(second.tokens) == len(second.others[0]) == 16
 
 
+def test_a_pair_that_the_template_does_not_take_costs_itself_alone(tokenizer, monkeypatch):
+    system = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('No system.') }}{% endif %}"
+    monkeypatch.setattr(tokenizer, "chat_template", system + tokenizer.chat_template)
+    asked = (("user", "the film was"),)
+    rows = [
+        Record((begun, "a warm story", "bad")) for begun in (asked, (("system", "be kind"), *asked), asked)
+    ]
+    first, dropped, last = (example for example, _ in task().encode(rows, tokenizer))
+    assert first == last
+    assert dropped.reason == "bad_turns"
+
+
 def test_the_loss_is_dpos(model, tokenizer):
     """Equation 7, from log-probabilities that are looked up one by one."""
     ours = task(beta=0.3)

@@ -49,6 +49,19 @@ def test_every_row_is_on_one_side_in_the_tables_order() -> None:
     assert all(example.target == example.tokens[0] % 3 for example in data.train + data.test)
 
 
+def test_with_a_guarantee_all_rows_train_and_one_is_enough() -> None:
+    """Whether a site has one usable row or two is a fact about a row."""
+    task, settings = Classification(TaskSettings(labels=LABELS)), DataSettings()
+    for count in (1, 2, 20):
+        table = datasets.Dataset.from_dict({"text": [str(n) for n in range(count)], "label": ["a"] * count})
+        data = prepare(table, task, TOKENIZER, settings, 0, "s", hold_out=False)
+        assert rows_of(data.train) == list(range(count))
+        assert data.test == []
+    empty = datasets.Dataset.from_dict({"text": [""], "label": ["a"]})
+    with pytest.raises(DataError, match="s: none of 1 rows can be used"):
+        prepare(empty, task, TOKENIZER, settings, 0, "s", hold_out=False)
+
+
 def test_groups_are_numbered_by_their_first_rows() -> None:
     table = datasets.Dataset.from_dict(
         {"text": ["1", "2", "3", "4"], "label": list("aaaa"), "p": list("yxyz")}

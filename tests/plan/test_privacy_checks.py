@@ -20,6 +20,7 @@ sampling_rate = 0.1
 expected_batch = 32
 """
 BASE = Plan.from_text(PRIVATE)
+OFF = {"guarantee": "none", "epsilon": 0.0, "delta": 0.0, "sampling_rate": 0.0, "expected_batch": 0.0}
 
 
 def test_a_sound_promise_has_no_warnings():
@@ -37,6 +38,17 @@ def test_a_sound_promise_has_no_warnings():
         ({"training": {"label_calibration": 1.0}}, "training.label_calibration", "labels of the others"),
         ({"lora": {"dropout": 0.1}}, "lora.dropout", "Write dropout = 0.0"),
         ({"model": {"dtype": "bfloat16"}}, "model.dtype", 'Write "float32"'),
+        (
+            {"model": {"quantization": "int8"}},
+            "model.quantization",
+            "a row changes what the model makes of others",
+        ),
+        ({"model": {"quantization": "int4"}}, "model.quantization", "half precision on CUDA"),
+        (
+            {"model": {"quantization": "int4", "device": "cuda"}},
+            "model.quantization",
+            'Write "none", or device = "cpu"',
+        ),
         ({"privacy": {"epsilon": 0.0}}, "privacy.epsilon", "Write epsilon"),
         ({"privacy": {"delta": 0.0}}, "privacy.delta", "Write a tenth"),
         ({"privacy": {"sampling_rate": 0.0}}, "privacy.sampling_rate", "Write the share"),
@@ -99,6 +111,11 @@ def test_keys_without_a_guarantee_have_no_effect():
     lines = BASE.replace(privacy={"guarantee": "none"}).warnings
     found = {line.split(": ")[1] for line in lines}
     assert found == {f"privacy.{key}" for key in ("epsilon", "delta", "sampling_rate", "expected_batch")}
+
+
+def test_a_base_of_four_bits_is_fine_where_it_computes_in_full_precision():
+    assert BASE.replace(model={"quantization": "int4", "device": "cpu"}).warnings == ()
+    assert BASE.replace(model={"quantization": "int8"}, privacy=OFF).model.quantization == "int8"
 
 
 def test_any_microbatch_is_fine_where_batches_are_secret():

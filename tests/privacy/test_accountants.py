@@ -5,9 +5,9 @@ import math
 from collections.abc import Sequence
 
 import pytest
+from closed_forms import gdp_delta, gdp_epsilon, gdp_mu
 
 from sealora.privacy.accountants import ACCOUNTANTS, PldAccountant, RdpAccountant
-from sealora.privacy.conversions import gdp_delta, gdp_epsilon, gdp_mu
 from sealora.privacy.events import (
     Accountant,
     Composition,

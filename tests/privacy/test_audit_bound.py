@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from closed_forms import gdp_epsilon
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -17,7 +18,6 @@ from sealora.privacy.audit_bound import (
     least_mean,
     rates_bound,
 )
-from sealora.privacy.conversions import gdp_epsilon
 
 # --- guesses ---
 

@@ -1,8 +1,8 @@
 import pytest
+from closed_forms import gdp_epsilon
 
 from sealora.privacy.accountants import PldAccountant, RdpAccountant
 from sealora.privacy.calibration import SMALLEST_NOISE, TOLERANCE, affordable_rounds, calibrate_noise
-from sealora.privacy.conversions import gdp_epsilon
 from sealora.privacy.events import (
     Accountant,
     Budget,

@@ -2,27 +2,23 @@ import math
 
 import dp_accounting
 import pytest
+from closed_forms import gdp_delta, gdp_epsilon, gdp_mu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealora.privacy.accountants import PldAccountant, RdpAccountant
+from sealora.privacy.accountants import ACCOUNTANTS, PldAccountant, RdpAccountant
 from sealora.privacy.conversions import (
-    certain_survivors,
-    gdp_delta,
-    gdp_epsilon,
-    gdp_mu,
-    gradient_noise_multiplier,
+    epsilon_at_once,
     group_delta,
     group_epsilon,
-    overlapping_epsilon,
     scale_sensitivity,
-    worst_site,
 )
 from sealora.privacy.events import (
     Composition,
     DistributedDiscreteGaussian,
     GaussianRelease,
     PoissonSampledGaussian,
+    Relation,
 )
 from sealora.protocol.errors import RefusedError, UsageError
 
@@ -102,37 +98,25 @@ def test_a_hopeless_group_has_no_guarantee() -> None:
     assert group_epsilon(RdpAccountant(), [GaussianRelease(0.05)], 100, DELTA) == math.inf
 
 
-def test_a_run_costs_what_its_worst_site_spent() -> None:
-    spent = {"b": [GaussianRelease(2)], "a": [GaussianRelease(1)], "c": [GaussianRelease(1)]}
-    accountant = RdpAccountant()
-    assert worst_site(accountant, spent, DELTA) == ("a", accountant.epsilon([GaussianRelease(1)], DELTA))
-    with pytest.raises(UsageError, match="no site"):
-        worst_site(accountant, {}, DELTA)
+def test_units_at_once_by_either_accountant() -> None:
+    """A replacement costs more than a unit and no more than two, as which rdp counts sampled ones."""
+    events = [PoissonSampledGaussian(4, 0.05, 200)]
+
+    def spent(name: str, relation: Relation, size: int) -> float:
+        return epsilon_at_once(ACCOUNTANTS[name], relation, events, size, DELTA)
+
+    for name in ACCOUNTANTS:
+        one = spent(name, "add-remove", 1)
+        assert one == ACCOUNTANTS[name]("add-remove").epsilon(events, DELTA)
+        assert one < spent(name, "replace-one", 1) <= spent(name, "add-remove", 2) * 1.001
+        assert spent(name, "add-remove", 2) < spent(name, "add-remove", 3)
+    assert spent("rdp", "replace-one", 1) == spent("rdp", "add-remove", 2)
+    plain = epsilon_at_once(ACCOUNTANTS["rdp"], "replace-one", [GaussianRelease(4)], 1, DELTA)
+    assert plain == RdpAccountant().epsilon([GaussianRelease(2)], DELTA)
 
 
-def test_a_unit_at_several_sites_composes() -> None:
-    accountant = RdpAccountant()
-    found = overlapping_epsilon(accountant, [[GaussianRelease(4)]] * 4, DELTA)
-    assert found == pytest.approx(accountant.epsilon([GaussianRelease(2)], DELTA))
-
-
-@settings(deadline=None)
-@given(st.floats(0.1, 10), st.floats(1.01, 100))
-def test_adaptive_clipping_splits_the_noise_without_extra_cost(noise: float, margin: float) -> None:
-    count_deviation = noise / 2 * margin
-    gradient = gradient_noise_multiplier(noise, count_deviation)
-    assert gradient > noise
-    # A vote of ±½ has sensitivity ½, so its noise multiplier is 2σ_b; inverse squares add up.
-    assert gradient**-2 + (2 * count_deviation) ** -2 == pytest.approx(noise**-2, rel=1e-6)
-
-
-def test_a_count_cannot_spend_the_whole_noise() -> None:
-    with pytest.raises(UsageError, match=r"above 0\.5"):
-        gradient_noise_multiplier(1.0, 0.5)
-
-
-def test_certain_survivors() -> None:
-    assert certain_survivors(minimum=8, threshold=6, colluding=3) == 5
-    assert certain_survivors(minimum=4, threshold=6, colluding=3) == 3
-    with pytest.raises(UsageError, match="collude"):
-        certain_survivors(minimum=3, threshold=2, colluding=3)
+@pytest.mark.parametrize("delta", [math.nan, 0.0, 1.0, -1e-5])
+def test_an_impossible_delta_has_no_epsilon(delta: float) -> None:
+    for made in ACCOUNTANTS.values():
+        with pytest.raises(UsageError, match="is no number between 0 and 1"):
+            made("add-remove").epsilon([GaussianRelease(4)], delta)

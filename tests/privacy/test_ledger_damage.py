@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from counted_ledger import PLENTY, ROUND, Counting, key, opened
+from ledger_files import file_head
 
 from sealora.privacy.chain import MAX_LINE, read_chain
 from sealora.privacy.events import canonical_json
-from sealora.privacy.ledger import LEDGER, Charge, Ledger, read_charges
+from sealora.privacy.ledger import LEDGER, Charge, Ledger, read_charges, read_header
 from sealora.protocol.errors import DataError, RefusedError, RunError, SealoraError, UsageError
 
 # Opening
@@ -133,7 +134,7 @@ def test_cut_at_any_byte_it_opens_with_every_whole_charge(
             assert ("cut off" in caplog.text) == torn
             assert path.read_bytes() == written[: ends[max(1, whole) - 1]]
             ledger.charge(key(99), ROUND, PLENTY)
-            assert ledger.verify() == ledger.head
+            assert file_head(path) == ledger.head
 
 
 @pytest.mark.slow
@@ -183,23 +184,33 @@ def test_a_charge_from_another_ledger_is_refused(path: Path, written: bytes, tmp
         opened(path)
 
 
-def test_verify_sees_what_happens_behind_its_back(path: Path, written: bytes) -> None:
-    with opened(path) as ledger:
-        ledger.verify()
-        path.write_bytes(written[:-1] + b"X")
-        with pytest.raises(DataError):
-            ledger.verify()
-        path.write_bytes(b"".join(written.splitlines(keepends=True)[:-1]))
-        with pytest.raises(DataError, match="replaced or cut"):
-            ledger.verify()
-
-
 def test_a_rollback_shows_in_the_head(path: Path, written: bytes) -> None:
     with opened(path) as ledger:
-        signed = ledger.head
+        signed = ledger.counted_head
     path.write_bytes(b"".join(written.splitlines(keepends=True)[:-1]))
     with opened(path) as ledger:
-        assert not ledger.descends_from(signed)
+        assert ledger.counted_head.count < signed.count
+        assert ledger.head != signed.digest
+
+
+@pytest.mark.parametrize("left", [0, 1, 30])
+def test_a_ledger_without_a_whole_line_was_cut_or_never_begun(path: Path, written: bytes, left: int) -> None:
+    assert read_header(path)["data_set"] == "notes"
+    path.write_bytes(written[:left])
+    assert read_charges(path) == []
+    with pytest.raises(DataError, match="holds no whole line: the ledger was cut, or never begun"):
+        read_header(path)
+
+
+def test_reading_without_the_lock_checks_format_and_keys_too(path: Path, written: bytes) -> None:
+    header, first, *_ = (entry for entry, _ in read_chain(path, LEDGER))
+    path.write_bytes(chained(header, first, first))
+    with pytest.raises(DataError, match="line 3, charges round"):
+        read_charges(path)
+    path.write_bytes(chained({**header, "format": "sealora-ledger-2"}, first))
+    for read in (read_charges, read_header):
+        with pytest.raises(UsageError, match="is not a ledger of this version"):
+            read(path)
 
 
 def test_reading_without_the_lock_leaves_out_a_torn_line(path: Path, written: bytes) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ledger_files import file_head
 
 from sealora.privacy.accountants import RdpAccountant
 from sealora.privacy.ledger import Ledger
@@ -37,7 +38,7 @@ def released(folder: Path) -> int:
 def require_charged(folder: Path) -> int:
     with Ledger(folder / "ledger", "notes", "record", RdpAccountant()) as ledger:
         attempts = [charge.key.attempt for charge in ledger.charges]
-        assert ledger.verify() == ledger.head
+        assert file_head(folder / "ledger") == ledger.head
     assert attempts == list(range(len(attempts)))
     written = (folder / "releases").read_bytes().split()
     assert {int(line) for line in written if len(line) == RELEASE - 1} <= set(attempts)

@@ -10,7 +10,10 @@ from safetensors.numpy import load_file
 
 import sealora
 from sealora.plan.loader import Plan, load
-from sealora.protocol.errors import DataError, PlanError, RunError, UsageError
+from sealora.privacy.accountants import ACCOUNTANTS
+from sealora.privacy.events import Budget, PoissonSampledGaussian
+from sealora.privacy.ledger import ChargeKey, Ledger
+from sealora.protocol.errors import DataError, PlanError, RefusedError, RunError, UsageError
 from sealora.server.loop import Coordinator
 from sealora.simulation import strategy_comparison
 from sealora.simulation.contenders import read_contenders
@@ -114,6 +117,66 @@ def test_a_failed_run_does_not_stop_the_others_and_is_tried_again(runs, tmp_path
     runs.asked, runs.raises = [], {}
     assert row(compare(tmp_path / "out", "fedavg,ffa"), "ffa")["failed"] == {}
     assert runs.asked == [("ffa", 3)]
+
+
+PRIVATE = """
+[strategy]
+weighting = "uniform"
+[data]
+drop_duplicates = false
+[privacy]
+guarantee = "record"
+epsilon = 50.0
+delta = 1e-5
+sampling_rate = 0.1
+expected_batch = 8
+noise_multiplier = 2.0
+steps_per_round = 1
+accountant = "rdp"
+"""
+
+
+def pay(folder, label, seed, **rounds):
+    """What the sites of a run paid for, as its ledgers have it."""
+    path = cell_folder(folder, label, seed) / "state" / "ledgers"
+    path.mkdir(parents=True)
+    rdp = ACCOUNTANTS["rdp"]("add-remove")
+    for site, count in rounds.items():
+        with Ledger(path / f"{site}.jsonl", site, "record", rdp) as ledger:
+            for number in range(count):
+                event = PoissonSampledGaussian(2.0, 0.1, 1)
+                ledger.charge(ChargeKey("r", number, 1), event, Budget(50, 1e-5))
+
+
+def test_a_private_comparison_tells_what_all_its_runs_cost(runs, tmp_path):
+    """Runs on the same rows add up: those of other strategies and seeds, and earlier ones in the folder."""
+    compare(tmp_path, "fedavg", seeds=1, plan=PLAN + PRIVATE)
+    pay(tmp_path, "fedavg", 3, a=5, b=7)
+    pay(tmp_path, "fedavg", 4, a=7, b=7)
+    pay(tmp_path, "ffa", 3, a=7)
+    result = compare(tmp_path, "fedavg", seeds=1, plan=PLAN + PRIVATE)
+    together = ACCOUNTANTS["rdp"]("add-remove").epsilon([PoissonSampledGaussian(2.0, 0.1, 21)], 1e-5)
+    account = {"epsilon": pytest.approx(together), "delta": 1e-5, "unit": "record", "accountant": "rdp"}
+    assert result["privacy"] == {**account, "runs": 3}
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(comparison_table(result))
+    assert f"together they cost ε = {together:.3g} at δ = 1e-05 for each record" in console.export_text()
+    assert compare(tmp_path / "plain", "fedavg", seeds=1)["privacy"] is None
+
+
+def test_ledgers_that_outlive_runs_pay_for_no_comparison(runs, tmp_path):
+    lasting = f'{PLAN}{PRIVATE}[simulation]\nledgers = "{tmp_path / "ledgers"}"\n'
+    with pytest.raises(UsageError, match="cannot pay for a comparison"):
+        compare(tmp_path / "out", "fedavg", plan=lasting)
+    assert not runs.asked
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_a_site_refuses_is_a_failed_one(runs, tmp_path):
+    runs.raises["ffa", 3] = RefusedError("the ledger pays for other data than these.")
+    result = compare(tmp_path, "fedavg", "ffa")
+    assert row(result, "ffa")["failed"] == {3: "the ledger pays for other data than these."}
+    assert (tmp_path / "result.json").exists()
 
 
 def test_what_only_the_model_shows_to_be_impossible_is_refused_once(runs, tmp_path):
