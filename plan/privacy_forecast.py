@@ -11,8 +11,8 @@ from sealora.privacy.schedule import Schedule, schedule
 from sealora.protocol.errors import PlanError
 
 VERDICTS = (
-    (0.05, "noise will hardly show."),
-    (0.3, "expect to lose some accuracy to noise."),
+    (0.02, "noise will hardly show."),
+    (0.3, "expect to lose some points of accuracy to noise."),
     (1.0, "expect to learn little: enlarge the batches, train fewer values, or raise the budget."),
     (math.inf, "it will not learn: enlarge the batches, train fewer values, or raise the budget."),
 )

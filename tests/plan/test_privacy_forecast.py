@@ -36,7 +36,7 @@ def test_the_account_of_a_plan():
     assert 0 < found.epsilon_first_round < found.epsilon_total
     assert found.affordable_rounds == 10
     assert found.noise_to_signal == pytest.approx(100 / 32 / 2)
-    assert found.verdict == "Over all steps that is 0.16: expect to lose some accuracy to noise."
+    assert found.verdict == "Over all steps that is 0.16: expect to lose some points of accuracy to noise."
 
 
 def test_drawn_cohorts_are_no_amplification():
@@ -131,12 +131,8 @@ def test_hopeless_noise_is_called_so():
 
 def test_steps_add_up():
     """The same noise in a step is worth less the more steps there are; bounds are those of the manual."""
-    assert [verdict(0.5, steps).split(": ")[1].split(" ")[0] for steps in (1, 4, 100, 101)] == [
-        "expect",
-        "expect",
-        "expect",
-        "noise",
-    ]
+    assert "lose some" in verdict(0.2, 100)
+    assert "hardly show" in verdict(0.2, 101)
     assert "learn little" in verdict(0.5, 1)
     assert "lose some" in verdict(0.5, 4)
     assert "will not learn" in verdict(10.0, 100)
