@@ -35,7 +35,7 @@ from rich.console import Console
 from seeds import parse_seeds
 
 import sealora
-from sealora.client import contribution, site
+from sealora.client import contribution, local_work
 from sealora.plan.coding import ROLES, codings
 from sealora.plan.loader import Plan, load
 from sealora.plan.payload import part_range
@@ -111,7 +111,7 @@ def probe(plan: Plan, console: Console) -> list[list[Sent]]:
         found.append((part, upload[part.name].astype(np.float64) * weight))
         return original(settings, parts, upload, coded, weight)
 
-    with tempfile.TemporaryDirectory() as folder, patch.object(site, "clip", clip):
+    with tempfile.TemporaryDirectory() as folder, patch.object(local_work, "clip", clip):
         sealora.simulate(plan.replace(simulation={"workers": 1}), Path(folder) / "probe", console=console)
     sites = len(found) // plan.rounds.count
     return [found[start : start + sites] for start in range(0, len(found), sites)]

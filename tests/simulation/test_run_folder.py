@@ -13,7 +13,7 @@ HEAD = 'schema = 1\nmodel.name = "m"\ntask.labels = ["a", "b"]\n'
 PLANS = {
     "small": "",
     "numbers": "training.learning_rate = 1e-5\ncodec.clip = 0.1\nseed = 9223372036854775807\n",
-    "text": 'name = "Zürich \\"1\\" \\\\ \\n 2"\ndata.label_map = { "0" = "a", "ja, so" = "b" }\n',
+    "text": 'name = "Zürich \\"1\\" \\\\ 2"\ndata.label_map = { "0" = "a", "ja, so" = "b" }\n',
     "sites": 'simulation.partition = "natural"\nsimulation.partition_column = "ward"\n',
     "tuples": 'lora.target_modules = ["query", "value"]\n',
 }
