@@ -3,7 +3,7 @@
     python benchmarks/precision.py [--codecs bits8,bits16] [--quick] [--out runs/benchmark-precision]
     python benchmarks/precision.py --probe
 
-The example plan with 3,000 reviews, 4 rounds and the last layer's query and value adapted, so that what lies
+The example plan with 2,000 reviews, 4 rounds and the last layer's query and value adapted, so that what lies
 below is computed once for all runs, and seeds 1, 2, …: a seed decides rows, sites, held-out rows and first
 adapter, and within a seed only the codec differs. 16 and 32 bits have the default range of ±1, over which
 32 bits have steps below 10⁻⁹. Each run has a folder; a finished one is not run again, an interrupted one goes
@@ -195,7 +195,7 @@ def options() -> argparse.Namespace:
         "--probe", action="store_true", help="print the largest coordinates and errors of sums, and stop"
     )
     parser.add_argument("--codecs", default=",".join(MEASURED), help="which; some need a --probe before")
-    parser.add_argument("--rows", type=int, help="reviews (3,000; quick 300)")
+    parser.add_argument("--rows", type=int, help="reviews (2,000; quick 300)")
     return parse_seeds(parser, "precision", "one seed, 300 reviews, one round")
 
 
@@ -222,7 +222,7 @@ def show_probe(plan: Plan, out: Path, console: Console) -> None:
 def main() -> None:
     chosen = options()
     print(machine(), flush=True)
-    rows, rounds = (300, 1) if chosen.quick else (3000, 4)
+    rows, rounds = (300, 1) if chosen.quick else (2000, 4)
     rows = chosen.rows or rows
     plan = load(EXAMPLE).replace(
         data={"rows": rows},

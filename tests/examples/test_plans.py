@@ -62,7 +62,7 @@ def test_a_shortened_run_finishes(path, shorten, tiny_chat_model, tmp_path) -> N
         assert set(run.metrics.values()) == {None}, "this example releases none"
     else:
         assert all(math.isfinite(value) for value in run.metrics.values())
-    assert run.result["curve"][0]["loss"] != run.result["curve"][1]["loss"]
+        assert run.result["curve"][0]["loss"] != run.result["curve"][1]["loss"]
     assert len(run.result["sites"]) == (natural or plan.simulation.sites)
     kept = sum(site["cleaning"]["rows_kept"] for site in run.result["sites"].values())
     assert 0.75 * rows < kept <= rows
