@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pairs import Spread, interleave, ratios
 from secure_federation import Federation, Stopwatch
 from secure_workload import RANGE, Sizes, layout_of
@@ -39,14 +40,19 @@ class Effort:
         return self.coordinator + self.site
 
 
+def drawn(sizes: Sizes) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
+    """Every site's update, and their mean."""
+    rng = np.random.default_rng(1)
+    updates = [rng.uniform(-1, 1, sizes.flower_weights).astype(np.float32) for _ in range(SITES)]
+    return updates, np.mean(updates, axis=0)
+
+
 def flower(sizes: Sizes) -> dict[str, float]:
     """A warm attempt of 8 sites, from their updates to the mean update, beside Flower's SecAgg+."""
     # Imported here: it takes seconds, and is not needed for the other parts.
     from flower_secagg import Round
 
-    rng = np.random.default_rng(1)
-    updates = [rng.uniform(-1, 1, sizes.flower_weights).astype(np.float32) for _ in range(SITES)]
-    mean = np.mean(updates, axis=0)
+    updates, mean = drawn(sizes)
     federation = Federation(SITES, COLLUDERS, threads=THREADS, clock=time.perf_counter)
     needed = threshold(SITES, COLLUDERS)
 
@@ -85,9 +91,7 @@ def flower(sizes: Sizes) -> dict[str, float]:
 
 def engine(sizes: Sizes) -> dict[str, float]:
     """Whole warm attempts as each framework simulates them: ours in this process, Flower's on Ray."""
-    rng = np.random.default_rng(1)
-    updates = [rng.uniform(-1, 1, sizes.flower_weights).astype(np.float32) for _ in range(SITES)]
-    mean = np.mean(updates, axis=0)
+    updates, mean = drawn(sizes)
     federation = Federation(SITES, COLLUDERS, threads=THREADS, clock=time.perf_counter)
     needed = threshold(SITES, COLLUDERS)
 
