@@ -6,8 +6,8 @@ All 8,530 rotten_tomatoes reviews at eight equal sites. A seed decides which ten
 first adapter and the sites; within a seed all contestants share them. The private ones train as
 `examples/private-sentiment` does, the others without clipping and noise as one would (AdamW in batches of 16,
 the step size falling along a cosine). The step size of LoRA of rank 8 without privacy was chosen on seed 0,
-which is not among those measured, and serves the other kinds with A and B too; the private ones are from single
-runs on another division of the same rows, with all sites as one.
+which is not among those measured, and serves the other kinds with A and B too; the private ones are from
+single runs on another division of the same rows, with all sites as one.
 
 Every run has a folder; a finished one is not run again. What the frozen layers make of a text is computed for
 the first run that meets it, and shared by all: accuracies do not depend on it.
