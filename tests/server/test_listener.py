@@ -148,3 +148,4 @@ def test_a_connection_on_which_nothing_is_asked_is_ended(partners, door, monkeyp
     ):
         while stranger.recv(4096):  # its settings, and what it says before it closes
             pass
+        assert there.failures == [], "it was welcome, and only said nothing"
