@@ -119,6 +119,7 @@ def inline(table):
     return "{" + ", ".join(f"{json.dumps(key)} = {json.dumps(item)}" for key, item in table.items()) + "}"
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(st.data())
 def test_the_form_of_the_text_does_not_count(data):

@@ -269,6 +269,7 @@ def test_the_model_hash_joins_the_contract():
             plan.with_model_hash(wrong)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_damaged_plans_load_or_are_refused(data):

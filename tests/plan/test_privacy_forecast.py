@@ -29,6 +29,7 @@ QUICK = PLAN.replace(privacy={"accountant": "rdp", "epsilon": 9.0})
 """The same by the accountant that answers at once."""
 
 
+@pytest.mark.slow
 def test_the_account_of_a_plan():
     found = privacy_forecast(PLAN, 10_000, 4)
     # Reference of an independent accountant: σ = 1, q = 0.1, T = 100, δ = 1e-6.

@@ -161,6 +161,7 @@ def test_a_flipped_bit_is_refused(tmp_path_factory, charges, data):
     assert path.read_bytes() == damaged
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(CHARGES, st.floats(0.5, 5))
 def test_what_is_charged_never_exceeds_the_budget(tmp_path_factory, charges, budget):

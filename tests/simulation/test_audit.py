@@ -47,6 +47,7 @@ def private(plans, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_plan_claims_what_its_rounds_would_spend(plans):
     plan = load(plans())
     claim = Audit(plan, None, 0).claim

@@ -250,6 +250,7 @@ def test_runs_on_the_same_ledgers_add_up_until_the_sites_budget_ends(plan, tmp_p
     assert not (tmp_path / "first" / "state" / "ledgers").exists()
 
 
+@pytest.mark.slow
 def test_ledgers_of_other_rows_are_refused_before_anything_starts(plan, tmp_path):
     shared = [("sites = 5", f'sites = 5\nledgers = "{tmp_path / "ledgers"}"')]
     federation = assemble(plan(edits=shared).replace(secure_aggregation={"enabled": False}), tmp_path / "one")
