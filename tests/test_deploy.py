@@ -1,10 +1,12 @@
 """Deployment files, as far as they can be checked without an engine: they parse and keep their promises."""
 
 import configparser
+import json
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,8 @@ DEPLOY = Path(__file__).parents[1] / "deploy"
 DOCKERFILES = sorted((DEPLOY / "docker").glob("*.Dockerfile"))
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 GROUPS = {"site": get_group(site), "server": get_group(server)}
+RULES = DEPLOY / "nftables" / "sealora.nft"
+NAMESPACE = ["unshare", "--net"]
 INSTRUCTIONS = {"FROM", "RUN", "COPY", "USER", "WORKDIR", "ENV", "EXPOSE", "ENTRYPOINT"}
 
 
@@ -128,6 +132,17 @@ def test_systemd_accepts_a_unit(path, tmp_path):
     copy.write_text(path.read_text("utf-8").replace("/opt/sealora/bin/sealora", "/bin/true"))
     checked = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True)
     assert path.name not in checked.stderr, checked.stderr
+
+
+@pytest.mark.skipif(
+    not all(map(shutil.which, ("nft", "ip", "unshare"))) or subprocess.run([*NAMESPACE, "true"]).returncode,
+    reason="nft or ip is not installed, or this user may not make a network namespace",
+)
+def test_the_firewall_limits_how_often_each_address_dials():
+    port = re.search(r"--listen \S+:(\d+)", (DEPLOY / "systemd" / "sealora-coordinator.service").read_text())
+    command = [*NAMESPACE, sys.executable, Path(__file__).with_name("dialling.py"), RULES, port[1]]
+    dialled = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    assert json.loads(dialled.stdout) == {"127.0.0.1": 10, "127.0.0.2": 10, "::1": 10}
 
 
 def test_the_readme_names_every_file():

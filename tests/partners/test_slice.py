@@ -1,11 +1,13 @@
 """A coordinator and sites as processes on loopback: mutual TLS, secure aggregation, the toy trainer."""
 
+import json
 from contextlib import ExitStack
 
 import pytest
 from processes import HERE, Federation
 from recorder import Recorder
 
+from sealora.protocol.groups import fixed_groups
 from sealora.protocol.plain import PlainSiteHalf
 from sealora.protocol.secure_site import SecureSiteHalf
 
@@ -43,6 +45,26 @@ def test_a_second_run_with_the_same_agents_is_like_the_first(tmp_path):
         assert federation.result() == first
         for agent in federation.agents.values():
             assert len(agent.events("training")) == 4
+
+
+def test_groups_of_partners_get_the_adapter_of_the_simulation(tmp_path, simulated):
+    """Two groups of three, whose sums the coordinator compares; it is killed while both are open."""
+    median = {"name": "median", "options": {"groups": 2, "attackers": 0}}
+    with Federation(tmp_path / "partners", sites=6, colluders=0, strategy=median) as federation:
+        holds = [federation.hold(site, 1, 2) for site in federation.names]
+        federation.open()
+        for site in federation.names:
+            federation.agents[site].wait_for("held")
+        federation.coordinator.kill()
+        federation.coordinate()
+        for hold in holds:
+            hold.open()
+        assert federation.result() == simulated(federation.root)
+        history = json.loads((federation.root / "run" / "state" / "progress.json").read_text())["history"]
+        members = [sorted(group["contributors"]) for group in history[0]["groups"]]
+        assert sorted(members) == sorted(map(sorted, fixed_groups(0, federation.names, 2)))
+        for agent in federation.agents.values():
+            assert len(agent.events("training")) == 2
 
 
 @pytest.mark.parametrize("secure", [True, False])

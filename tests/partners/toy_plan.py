@@ -8,11 +8,12 @@ from sealora.plan import contract as contracts
 from sealora.plan.settings import CohortSettings, PlanSettings, RoundsSettings
 from sealora.protocol.settings import SecureAggregationSettings
 from sealora.simulation.toy import ToyMetrics, toy_plan
-from sealora.strategies.fedavg import FedAvg
+from sealora.strategies.registry import load_strategy
+from sealora.strategies.settings import StrategySettings
 
 
-def write(folder: Path, sites: int, secure: bool = True, rounds: int = 2, **options: float) -> None:
-    """`options`: deadline, attempts, quorum, colluders."""
+def write(folder: Path, sites: int, secure: bool = True, rounds: int = 2, **options: object) -> None:
+    """`options`: deadline, attempts, quorum, colluders, strategy (its table)."""
     content = {"sites": sites, "secure": secure, "rounds": rounds, **options}
     (folder / "plan.json").write_text(json.dumps(content))
 
@@ -29,10 +30,11 @@ def read(folder: Path) -> tuple[list[str], PlanSettings]:
         secure_aggregation=SecureAggregationSettings(
             enabled=content["secure"], colluders=content.get("colluders", -1)
         ),
+        strategy=StrategySettings.model_validate(content.get("strategy", {})),
     )
     return [f"site-{number}" for number in range(1, content["sites"] + 1)], plan
 
 
 def contract_of(plan: PlanSettings) -> Contract:
     plan_hash = bytes.fromhex(contracts.sha256(contracts.canonical(contracts.contract(plan))))
-    return Contract(plan, plan_hash, ToyMetrics(), FedAvg(plan.strategy))
+    return Contract(plan, plan_hash, ToyMetrics(), load_strategy(plan.strategy))
