@@ -1,9 +1,11 @@
 """A federation on loopback for the benchmark of the link: its folders, and what its run is about."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from sealora.models.adapter import Adapter, AdapterLayout, Tensors, TensorSpec
 from sealora.models.task import Counts, Example
 from sealora.plan import contract as contracts
 from sealora.plan.durable import write_durably
+from sealora.plan.payload import plan_bounds
 from sealora.plan.received import load_received
 from sealora.plan.settings import PlanSettings, RoundsSettings
 from sealora.protocol.enrolment import EnrolmentRequest, dump
@@ -93,6 +96,33 @@ def adapter_of(weights: int) -> Adapter:
     )
     ones = {spec.name: np.full(spec.shape, 0.01, dtype=np.float32) for spec in layout.specs}
     return Adapter(layout, ones)
+
+
+def site_of(folder: SiteFolder, weights: int, rounds: int, stack: ExitStack) -> Callable[[bytes], bytes]:
+    """What answers for a site, with all files and logs of a real one, but no model."""
+    # Imported here because links and raw clients, which need none of it, start faster.
+    from sealora.client.attempt_file import AttemptFile
+    from sealora.client.audited import Audited
+    from sealora.client.memory import SiteMemory
+    from sealora.client.site import Site
+    from sealora.protocol.admission import Membership
+    from sealora.protocol.secure_site import SecureSiteHalf
+
+    contract, first = contract_of(plan_of(rounds)), adapter_of(weights)
+    attempts = stack.enter_context(AttemptFile(folder.path / "attempts.jsonl", folder.public))
+    audit = stack.enter_context(folder.audit_log())
+    roster, bounds = PinnedRoster(folder).current(), plan_bounds(contract.plan)
+    member = Membership(folder.name, folder.identity(None), roster, bounds=bounds)
+    worker = Site(
+        folder.name,
+        contract,
+        TrivialTrainer(first.layout),
+        first.tensors,
+        SimpleNamespace(train=[Example((1,), 0)] * 10, test=[Example((1,), 0)]),  # type: ignore[arg-type]
+        SiteMemory(folder.path / "memory"),
+        lambda opening: SecureSiteHalf(opening, member, attempts.log),
+    )
+    return Audited(worker.handle, audit)
 
 
 class TrivialTrainer:

@@ -1,7 +1,8 @@
 """A process of the benchmark of the link: `link_peer.py ROLE ROOT SITE [ADDRESS | WEIGHTS ROUNDS]`.
 
 Roles: `echo`, an agent that answers with as many bytes as it is asked for; `site`, an agent that takes part
-in a run; `link`; `raw`, a client of raw gRPC. Each ends when its standard input closes.
+in a run; `link`; `raw`, a client of raw gRPC; `relay` and `sink`, the two processes of another. Each ends
+when its standard input closes.
 """
 
 import asyncio
@@ -10,13 +11,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
-from link_federation import Parties, TrivialTrainer, adapter_of, contract_of, plan_of
+from link_federation import Parties, site_of
 
 from sealora.client.site_folder import SiteFolder
+from sealora.plan.allocator import keep_freed_memory
 from sealora.plan.logs import Log
-from sealora.plan.payload import plan_bounds
 from sealora.plan.signals import until_signalled
 
 HEAD_BYTES = 9
@@ -38,31 +38,8 @@ def echo(folder: SiteFolder) -> None:
 
 def site(folder: SiteFolder, weights: int, rounds: int) -> None:
     """As `sealora site agent`, with the same files and logs, but no model."""
-    from sealora.client.attempt_file import AttemptFile
-    from sealora.client.audited import Audited
-    from sealora.client.memory import SiteMemory
-    from sealora.client.pinned_roster import PinnedRoster
-    from sealora.client.site import Site
-    from sealora.models.task import Example
-    from sealora.protocol.admission import Membership
-    from sealora.protocol.secure_site import SecureSiteHalf
-
-    contract, first = contract_of(plan_of(rounds)), adapter_of(weights)
     with ExitStack() as stack:
-        attempts = stack.enter_context(AttemptFile(folder.path / "attempts.jsonl", folder.public))
-        audit = stack.enter_context(folder.audit_log())
-        roster, bounds = PinnedRoster(folder).current(), plan_bounds(contract.plan)
-        member = Membership(folder.name, folder.identity(None), roster, bounds=bounds)
-        worker = Site(
-            folder.name,
-            contract,
-            TrivialTrainer(first.layout),
-            first.tensors,
-            SimpleNamespace(train=[Example((1,), 0)] * 10, test=[Example((1,), 0)]),  # type: ignore[arg-type]
-            SiteMemory(folder.path / "memory"),
-            lambda opening: SecureSiteHalf(opening, member, attempts.log),
-        )
-        serve(folder, Audited(worker.handle, audit))
+        serve(folder, site_of(folder, weights, rounds, stack))
 
 
 def link(folder: SiteFolder, address: str) -> None:
@@ -81,14 +58,32 @@ def raw(folder: SiteFolder, address: str) -> None:
     asyncio.run(until_signalled(answer(address, credentials, folder.name), supervised=True))
 
 
+def relay(folder: SiteFolder, address: str) -> None:
+    from link_floor import relay as run
+
+    credentials = folder.credentials(None, datetime.now(UTC))
+    work = run(address, credentials, folder.name, sink_path(folder))
+    asyncio.run(until_signalled(work, supervised=True))
+
+
+def sink_path(folder: SiteFolder) -> Path:
+    return folder.path / "sink.sock"
+
+
 def main(role: str, root: str, name: str, *rest: str) -> None:
     folder = Parties(Path(root), ()).site(name)
+    if role in ("echo", "site", "link"):
+        keep_freed_memory()  # as the command of each half does
     if role == "echo":
         echo(folder)
     elif role == "site":
         site(folder, int(rest[0]), int(rest[1]))
+    elif role == "sink":
+        from link_floor import sink
+
+        sink(sink_path(folder))
     else:
-        {"link": link, "raw": raw}[role](folder, rest[0])
+        {"link": link, "raw": raw, "relay": relay}[role](folder, rest[0])
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Raw gRPC: one bidirectional stream for each client, messages in parts of a mebibyte, mutual TLS.
 
 No frames, no credit, no hashes, no second process: the least that a Python program needs to move the bytes.
+A peer whose name ends in `RELAYED` has hashes and a second process, see `link_floor.py`.
 """
 
 from sealora.protocol.transport import coordinator_options, site_options
 
 # isort: split
 import asyncio
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +18,8 @@ from sealora.protocol.certificates import Credentials
 from sealora.protocol.frames import PART_BYTES
 
 PATH = "/raw/Connect"
+RELAYED = " relayed"
+"""Ends the name of a client of two processes."""
 HEAD_BYTES = 8
 """Before a message: its size and that of the reply that it asks for, 8 bytes each."""
 
@@ -23,15 +27,18 @@ HEAD_BYTES = 8
 class Peer:
     """One end of a stream that sends and receives whole messages."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, hashed: bool = False) -> None:
         self._stream = stream
+        self._hashed = hashed
 
     async def send(self, message: bytes, reply: int = 0) -> None:
         sizes = len(message).to_bytes(HEAD_BYTES, "big") + reply.to_bytes(HEAD_BYTES, "big")
-        view = memoryview(message)
-        await self._stream.write(sizes + bytes(view[:PART_BYTES]))
-        for offset in range(PART_BYTES, len(message), PART_BYTES):
-            await self._stream.write(bytes(view[offset : offset + PART_BYTES]))
+        view, digest = memoryview(message), hashlib.sha256()
+        for offset in range(0, len(message), PART_BYTES):
+            part = view[offset : offset + PART_BYTES]
+            if self._hashed:
+                digest.update(part)
+            await self._stream.write(bytes(part) if offset else sizes + bytes(part))
 
     async def receive(self) -> tuple[list[bytes], int]:
         """The parts of a message, and the size of the reply that it asks for."""
@@ -39,12 +46,15 @@ class Peer:
         if first is grpc.aio.EOF:
             raise EOFError
         size, reply = (int.from_bytes(first[at : at + HEAD_BYTES], "big") for at in (0, HEAD_BYTES))
-        parts = [first[2 * HEAD_BYTES :]]
+        parts, digest = [first[2 * HEAD_BYTES :]], hashlib.sha256()
         received = len(parts[0])
-        while received < size:
+        while True:
+            if self._hashed:
+                digest.update(parts[-1])
+            if received >= size:
+                return parts, reply
             parts.append(await self._stream.read())
             received += len(parts[-1])
-        return parts, reply
 
 
 class Server:
@@ -88,7 +98,7 @@ class Server:
     async def _connect(self, _: object, context: Any) -> None:
         name = (await context.read()).decode()
         async with self._came:
-            self.peers[name] = Peer(context)
+            self.peers[name] = Peer(context, name.endswith(RELAYED))
             self._came.notify_all()
         await self._ended.wait()
 

@@ -24,7 +24,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from pairs import json_line, machine, table
 from process_tree import Measured, measure
-from scale_workload import write_plan
+from scale_workload import IDEAL_ABOVE, security, write_plan
+from scipy.optimize import nnls
 from secure_aggregation import ADDED, EXPANDED
 from secure_federation import Federation
 from secure_workload import layout_of, random_words
@@ -33,7 +34,7 @@ from sealora.protocol import graph
 from sealora.protocol.thresholds import floor, threshold
 from sealora.simulation.engines import QUIET
 
-CLIENTS = (10, 100, 1000, 10_000)
+CLIENTS = (10, 100, 300, 1000, 10_000)
 QUICK = (10, 30, 100)
 COHORT = 500
 WEIGHTS = 100_000
@@ -61,6 +62,12 @@ class Run:
     def worked(self) -> int:
         """How often a site worked: in the rounds, and once for the final evaluation."""
         return self.cohort * ROUNDS + self.clients
+
+    @property
+    def shared(self) -> int:
+        """How often a site shared secrets and masks with another, in all sessions with real keys."""
+        sessions = [self.cohort] * ROUNDS + ([self.clients] if self.clients <= IDEAL_ABOVE else [])
+        return sum(sites * neighbours(sites, *security(self.cohort)) for sites in sessions)
 
     @property
     def megabytes(self) -> float:
@@ -105,36 +112,46 @@ def growth(
             )
             named[f"seconds_{engine}_{count}"] = run.measured.seconds
             named[f"megabytes_{engine}_{count}"] = run.megabytes
-        start, each = line([run.worked for run in runs], [run.measured.seconds for run in runs])
+        found[engine] = runs, law(runs)
+        start, each, pair = found[engine][1]
         named[f"start_seconds_{engine}"], named[f"milliseconds_each_{engine}"] = start, 1000 * each
-        print(f"{engine}: {start:.1f} s and {1000 * each:.1f} ms each time that a site works")
-        found[engine] = (runs, start, each)
+        named[f"milliseconds_pair_{engine}"] = 1000 * pair
+        print(
+            f"{engine}: {start:.1f} s, {1000 * each:.1f} ms each time that a site works, "
+            f"{1000 * pair:.3f} ms each time that two share secrets"
+        )
     print(table(("engine", "sites", "cohort", "seconds", "peak PSS, MB", "evaluation"), rows))
     if plot is not None:
         draw(found, plot)
     return named
 
 
-def line(counts: Sequence[int], seconds: Sequence[float]) -> tuple[float, float]:
-    """(start, each) of seconds = start + each · count, least squares of relative errors."""
-    weights = 1 / np.array(seconds)
-    matrix = np.column_stack([np.ones(len(counts)), counts]) * weights[:, None]
-    (start, each), *_ = np.linalg.lstsq(matrix, np.ones(len(counts)), rcond=None)
-    return float(start), float(each)
+Law = tuple[float, float, float]
+"""(start, each, pair) of seconds = start + each · works + pair · pairs that share secrets."""
 
 
-def draw(found: dict[str, tuple[list[Run], float, float]], path: Path) -> None:
+def law(runs: Sequence[Run]) -> Law:
+    """Least squares of relative errors, nothing below zero."""
+    weights = 1 / np.array([run.measured.seconds for run in runs])
+    columns = np.array([(1.0, run.worked, run.shared) for run in runs])
+    (start, each, pair), _ = nnls(columns * weights[:, None], np.ones(len(runs)))
+    return float(start), float(each), float(pair)
+
+
+def draw(found: dict[str, tuple[list[Run], Law]], path: Path) -> None:
     """Seconds and memory over the number of sites."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     above, below = figure.subplots(1, 2)
-    for colour, (engine, (runs, start, each)) in zip(("#4477AA", "#EE6677"), found.items(), strict=False):
+    for colour, (engine, (runs, (start, each, pair))) in zip(
+        ("#4477AA", "#EE6677"), found.items(), strict=False
+    ):
         clients = [run.clients for run in runs]
         above.plot(clients, [run.measured.seconds for run in runs], "o", color=colour, label=engine)
         above.plot(
             clients,
-            [start + each * run.worked for run in runs],
+            [start + each * run.worked + pair * run.shared for run in runs],
             color=colour,
-            label=f"{start:.0f} s + {1000 * each:.0f} ms for each work of a site",
+            label=f"{start:.0f} s + {1000 * each:.0f} ms a work + {1000 * pair:.2f} ms a pair",
         )
         below.plot(clients, [run.megabytes for run in runs], "o-", color=colour, label=engine)
     above.set(xscale="log", yscale="log", xlabel="registered sites", ylabel="seconds")
@@ -219,8 +236,7 @@ def formula(sites: int, lost: int, least: int) -> list[float]:
     """Seconds of arithmetic alone: two agreements that test a site's keys, a signature for each message,
     a vector added for each survivor, and a mask for each survivor and each neighbour of one that was lost.
     """
-    shared = threshold(sites, sites // 10)
-    degree = graph.shape(sites, sites // 10, shared, floor(sites, sites // 10, least)).degree
+    degree = neighbours(sites, sites // 10, least)
     survivors = sites - lost
     masks = survivors + lost * degree * survivors / sites
     signature = 1 / VERIFICATIONS
@@ -231,6 +247,12 @@ def formula(sites: int, lost: int, least: int) -> list[float]:
         survivors * signature,
         survivors * signature + masks * 4 * WEIGHTS / EXPANDED,
     ]
+
+
+def neighbours(sites: int, colluders: int, least: int) -> int:
+    """With how many others a site shares secrets."""
+    shared = threshold(sites, colluders)
+    return graph.shape(sites, colluders, shared, floor(sites, colluders, least)).degree
 
 
 def main() -> None:

@@ -9,6 +9,8 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 ROWS = 10
 """Rows of a site, two of them held out."""
+IDEAL_ABOVE = 1000
+"""Sites of a session above which it has no keys."""
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{number}" for number in range(250)))
 GOOD, BAD = WORDS[4:24], WORDS[24:44]
 PLAN = """\
@@ -83,6 +85,11 @@ def write_rows(path: Path, sites: int) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
+def security(cohort: int) -> tuple[int, int]:
+    """Colluders, and the fewest sites of a sum."""
+    return cohort // 10, cohort - cohort * 15 // 100
+
+
 def write_plan(
     folder: Path,
     sites: int,
@@ -90,14 +97,15 @@ def write_plan(
     engine: str = "local",
     rounds: int = 2,
     dropout: float = 0.0,
-    ideal_above: int = 1000,
+    ideal_above: int = IDEAL_ABOVE,
 ) -> Path:
     """The plan, its model and its rows; a tenth of a cohort may collude, and 15 % may be lost."""
     if not (folder / "model").exists():
         write_model(folder / "model")
     write_rows(folder / "rows.csv", sites)
     values = {"sites": sites, "cohort": cohort, "engine": engine, "rounds": rounds, "dropout": dropout}
-    security = {"colluders": cohort // 10, "least": cohort - cohort * 15 // 100, "ideal_above": ideal_above}
+    colluders, least = security(cohort)
+    limits = {"colluders": colluders, "least": least, "ideal_above": ideal_above}
     path = folder / "plan.toml"
-    path.write_text(PLAN.format(folder=folder, **values, **security))
+    path.write_text(PLAN.format(folder=folder, **values, **limits))
     return path

@@ -16,6 +16,7 @@ import typer
 
 from sealora.cli.enrolment import HERE, AsJson, ServerDir
 from sealora.cli.passphrase import PassphraseFile, passphrase_for
+from sealora.plan.allocator import keep_freed_memory
 from sealora.plan.loader import load
 from sealora.plan.logs import Log
 from sealora.protocol.errors import RefusedError, RunError
@@ -55,6 +56,7 @@ def run(
 
     Example: sealora server run plan.toml --dir registry --state runs/stroke
     """
+    keep_freed_memory()
     federation, log = FederationFolder.open(folder), Log("coordinator")
     passphrase = passphrase_for(federation.identity_path, passphrase_file)
     loaded = load(plan)

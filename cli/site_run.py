@@ -13,6 +13,7 @@ import typer
 from sealora.cli.enrolment import HERE, SiteDir, utc_now
 from sealora.cli.passphrase import VARIABLE, PassphraseFile, passphrase_for
 from sealora.client.site_folder import SiteFolder
+from sealora.plan.allocator import keep_freed_memory
 from sealora.plan.logs import Log
 from sealora.plan.signals import until_signalled
 
@@ -71,6 +72,7 @@ def agent(
     """The half of a site that has the data, the model and the identity key. It uses no network."""
     from sealora.client.socket_place import SocketPlace
 
+    keep_freed_memory()
     site, log = SiteFolder.open(folder), Log("agent")
     place = SocketPlace.of(socket or _socket(site), socket_group)
     identity = site.identity(passphrase_for(site.identity_path, passphrase_file))
@@ -108,6 +110,7 @@ def link(
     from sealora.client.link import Link, LinkSettings
     from sealora.plan.metrics_endpoint import MetricsEndpoint
 
+    keep_freed_memory()
     site, log = SiteFolder.open(folder), Log("link")
     host, port = site.address()
     key = site.tls_key_path(site.certificate(utc_now()).tls_key)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from sealora.protocol import frames
 from sealora.protocol.channel import Arrived, Channel
+from sealora.protocol.frames import Part
 from sealora.protocol.long_fields import Bytes
 
 
@@ -61,14 +62,27 @@ class Carrier:
                 self._arrived(message)
 
     async def _write(self, stream: Stream, current: asyncio.Future[None]) -> None:
-        while self._current is current:
-            # A frame that is taken here must not be lost to a connection that has been replaced.
-            frame = self._end.next()
-            if frame is not None:
-                await stream.write(frame.serialise())
-            else:
-                self._wake.clear()
-                await self._wake.wait()
+        """Frames leave one after the other; while one does, the next is made and hashed."""
+        leaving = asyncio.ensure_future(asyncio.sleep(0))
+        try:
+            while self._current is current:
+                # A frame that is taken here must not be lost to a connection that has been replaced.
+                frame = self._end.next()
+                if frame is None:
+                    self._wake.clear()
+                    await leaving
+                    await self._wake.wait()
+                    continue
+                raw = frame.serialise()
+                await leaving
+                if isinstance(frame, Part) and not frame.digest:
+                    leaving = asyncio.ensure_future(stream.write(raw))
+                    await asyncio.sleep(0)  # it begins
+                else:
+                    await stream.write(raw)
+        finally:
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
 
 
 async def first_to_end(*works: Awaitable[None]) -> None:
