@@ -43,7 +43,8 @@ class Carrier:
 
         Raises ProtocolError if the peer broke the protocol, and what the stream raises.
         """
-        if self._current is not None:
+        # One that is being torn down has ended already, but not left yet.
+        if self._current is not None and not self._current.done():
             self._current.set_result(None)
         current = self._current = asyncio.get_running_loop().create_future()
         self._end.reconnected()

@@ -45,6 +45,21 @@ class Broken(Slow):
         raise OSError("gone")
 
 
+class Lingering(Slow):
+    """Takes its time to give up a write."""
+
+    def __init__(self):
+        super().__init__()
+        self.leaving, self.may_leave = asyncio.Event(), asyncio.Event()
+
+    async def write(self, raw):
+        try:
+            await super().write(raw)
+        finally:
+            self.leaving.set()
+            await self.may_leave.wait()
+
+
 class Counted(CoordinatorEnd):
     """Knows how many frames were taken from it."""
 
@@ -137,3 +152,23 @@ def test_a_connection_takes_the_place_of_one_that_is_stuck_and_loses_nothing():
 
     (message,) = asyncio.run(run())
     assert message.message == MESSAGE
+
+
+def test_a_connection_may_come_while_the_one_before_is_being_torn_down():
+    async def run():
+        ended, fresh = Lingering(), Slow()
+        _, carrier, carrying = begun(ended)
+        await ended.begun.get()
+        ended.arriving.put_nowait(None)
+        await ended.leaving.wait()
+        second = asyncio.ensure_future(carrier.carry(fresh))
+        await asyncio.sleep(0)
+        assert not second.done(), "it is in use, or has failed"
+        ended.may_leave.set()
+        await carrying
+        assert carrier.connected
+        fresh.arriving.put_nowait(None)
+        await second
+        assert not carrier.connected
+
+    asyncio.run(run())
