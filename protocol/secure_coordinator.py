@@ -277,11 +277,12 @@ class SecureCoordinatorHalf:
 
 
 def _reasons(left: Mapping[str, str]) -> str:
-    """A sentence for each reason that sites gave, with those that gave it."""
+    """A sentence for each of the first reasons that sites gave, with those that gave it."""
     sites: dict[str, list[str]] = {}
     for site, reason in sorted(left.items()):
         sites.setdefault(reason, []).append(site)
-    return "".join(f" {_named(names)}: {reason}." for reason, names in sites.items())
+    told = "".join(f" {_named(names)}: {reason}." for reason, names in list(sites.items())[:NAMED])
+    return told + (f" {len(sites) - NAMED} more reasons." if len(sites) > NAMED else "")
 
 
 def _named(sites: Sequence[str]) -> str:

@@ -20,6 +20,8 @@ from sealora.server.events import (
 
 MAX_NAMES = 8192
 """Characters of the names in one record."""
+MAX_TEXT = 4096
+"""Characters of a text in one record: sites have a say in it, and JSON makes up to twelve bytes of each."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,10 @@ def _records(event: Event) -> list[Line]:
             asked: Line = (f"{event.phase} request", "out", event.bytes_down, facts)
             return [asked, (f"{event.phase} reply", "in", event.bytes_up, facts)]
         case SiteRefused():
-            facts = {"round": event.round, "site": event.site, "reason": event.reason, "text": event.text}
-            return [("site refused", "in", 0, facts)]
+            facts = {"round": event.round, "site": event.site, "reason": event.reason}
+            return [("site refused", "in", 0, {**facts, "text": _shortened(event.text)})]
         case AttemptLost():
-            facts = {"round": event.round, "attempt": event.attempt, "reason": event.reason}
+            facts = {"round": event.round, "attempt": event.attempt, "reason": _shortened(event.reason)}
             return [("attempt lost", "local", 0, facts)]
         case BudgetSpent():
             return [("budget spent", "local", 0, {"round": event.round, "sites": _names(event.sites)})]
@@ -83,3 +85,7 @@ def _names(sites: Sequence[str]) -> str:
     """The sites by name; their number where that would not fit a line of the log."""
     joined = " ".join(sites)
     return joined if len(joined) <= MAX_NAMES else f"{len(sites)} sites"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"

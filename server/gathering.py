@@ -24,7 +24,7 @@ from sealora.strategies.strategy import Context, Strategy
 
 Sums = Mapping[str, Values]
 MAX_REASON = 400
-"""Characters of an error's reason; all of it is in the log."""
+"""Characters of an error's reason; ten times as much is in the log."""
 
 
 @dataclass

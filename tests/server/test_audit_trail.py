@@ -44,6 +44,17 @@ def test_what_goes_wrong_is_on_it_too(tmp_path):
     assert opened.detail["cohort"] == "100000 sites"
 
 
+def test_no_text_is_too_long_for_it(tmp_path):
+    """Sites have a say in these, and each of these characters is twelve bytes there."""
+    path, text = tmp_path / "audit.jsonl", "\U0001f600" * 20_000
+    with AuditLog(path, "coordinator") as log:
+        AuditTrail(log).notify(SiteRefused(3, "ams", "policy", text))
+        AuditTrail(log).notify(AttemptLost(3, 1, text))
+    refused, lost = read_records(path)
+    assert refused.detail["text"] == lost.detail["reason"]
+    assert lost.detail["reason"] == text[: len(lost.detail["reason"]) - 1] + "…"
+
+
 def test_each_group_with_a_sum_is_on_it(tmp_path):
     strategy = StrategySettings(name="median", options={"groups": 3})
     plan = toy_plan(rounds=RoundsSettings(count=1), strategy=strategy)

@@ -305,6 +305,17 @@ def test_sites_that_lost_their_half_are_not_waited_for(make_cohort):
     assert_sum(cohort, retry(cohort, coordinator))
 
 
+def test_a_failure_tells_the_first_of_many_reasons(make_cohort):
+    cohort = make_cohort(8)
+    coordinator = reach_release(cohort)
+    for number, name in enumerate(cohort.names[:7]):
+        coordinator.leave(name, f"for reason {number}")
+    with pytest.raises(AttemptFailed) as failed:
+        coordinator.advance()
+    assert "site0004: for reason 4. 2 more reasons." in failed.value.message
+    assert "reason 5" not in failed.value.message
+
+
 def test_a_session_that_can_be_neither_opened_nor_closed_is_known_to_be(make_cohort):
     """Two of four released, the others lost what they held: t is three either way."""
     cohort = make_cohort(4)
