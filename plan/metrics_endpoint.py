@@ -1,15 +1,23 @@
 """Figures and health for monitoring, on loopback: `/metrics` as Prometheus reads it, and `/health`."""
 
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from socketserver import ThreadingMixIn
 from typing import Any, Self
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from sealora.protocol.errors import UsageError
 
 LOOPBACK = "127.0.0.1"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
+MOST = 8
+"""Requests at a time; one more takes the place of the oldest."""
+SECONDS = 10
+"""From when a connection is made until it is answered; then it is ended."""
 
 
 class MetricsEndpoint:
@@ -23,7 +31,7 @@ class MetricsEndpoint:
         self, port: int, figures: Callable[[], bytes], trouble: Callable[[], str] = lambda: ""
     ) -> None:
         try:
-            self._server = make_server(LOOPBACK, port, _routes(figures, trouble), handler_class=_Quiet)
+            self._server = make_server(LOOPBACK, port, _routes(figures, trouble), _Server, _Quiet)
         except OSError as error:
             raise UsageError(
                 f"cannot serve metrics on port {port} ({error.strerror}).",
@@ -46,9 +54,54 @@ class MetricsEndpoint:
         self.close()
 
 
-class _Quiet(WSGIRequestHandler):
-    timeout = 10
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread for each request: any local user may ask, and be slow; only that thread waits."""
 
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, *args: Any) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[socket.socket, float] = {}
+        """Connections, oldest first, and when they were made."""
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            if len(self._open) >= MOST:
+                self._end(next(iter(self._open)))
+            self._open[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Called after each connection, and twice a second while there is none."""
+        with self._lock:
+            old = time.monotonic() - SECONDS
+            for request in [request for request, since in self._open.items() if since < old]:
+                self._end(request)
+
+    def server_close(self) -> None:
+        super().server_close()
+        with self._lock:
+            for request in list(self._open):
+                self._end(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that broke is no event."""
+
+    def _end(self, request: socket.socket) -> None:
+        """Its thread, wherever it waits, finds it closed; it closes its own end. Needs the lock."""
+        del self._open[request]
+        with suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
+
+
+class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Requests of a monitor every few seconds are no events."""
 
