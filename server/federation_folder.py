@@ -25,6 +25,10 @@ from sealora.protocol.keys import IdentityKey
 from sealora.protocol.settings import Settings
 
 
+Stamp = tuple[str, int, int, int]
+"""Name, inode, time of change and size of a file: another once it was replaced."""
+
+
 class FederationCard(Settings):
     """What a federation is called, where its coordinator listens, and who that is."""
 
@@ -125,8 +129,12 @@ class FederationFolder:
 
     def sites(self) -> Iterator[SiteRecord]:
         """Everybody who was ever enrolled, by name."""
-        for path in sorted((self.path / "sites").glob("*.json")):
+        for path in self._records():
             yield load_own(SiteRecord, path)
+
+    def stamps(self) -> list[Stamp]:
+        """Of all records of sites, in their order."""
+        return [stamp_of(path) for path in self._records()]
 
     def site(self, name: str) -> SiteRecord:
         """One site's record, empty if it was never enrolled. `name` is a checked name."""
@@ -157,5 +165,14 @@ class FederationFolder:
             self.authority_path.read_bytes(), self.certificate_path.read_bytes(), plain_pem(key)
         )
 
+    def _records(self) -> list[Path]:
+        return sorted((self.path / "sites").glob("*.json"))
+
     def _site_path(self, name: str) -> Path:
         return self.path / "sites" / f"{name}.json"
+
+
+def stamp_of(path: Path) -> Stamp:
+    """The stamp of a file that is there."""
+    found = path.stat()
+    return path.name, found.st_ino, found.st_mtime_ns, found.st_size

@@ -9,7 +9,7 @@ from sealora.protocol.draft import Draft
 from sealora.protocol.enrolment import Approval
 from sealora.protocol.errors import RunError, UsageError
 from sealora.protocol.roster import MAX_ROSTER_BYTES, Revision, Roster, genesis
-from sealora.server.federation_folder import FederationFolder
+from sealora.server.federation_folder import FederationFolder, Stamp, stamp_of
 
 
 @dataclass
@@ -17,7 +17,8 @@ class RosterBook:
     """The roster's files. A running coordinator calls `current` before each attempt."""
 
     folder: FederationFolder
-    _seen: tuple[tuple[int, int, int], Roster] | None = field(default=None, init=False)
+    _seen: tuple[Stamp, Roster] | None = field(default=None, init=False)
+    _reached: tuple[tuple[Roster, list[Stamp]], tuple[str, ...]] | None = field(default=None, init=False)
 
     def current(self) -> Roster:
         """The roster in force, read again when the file was replaced: no site waits for a restart.
@@ -30,8 +31,7 @@ class RosterBook:
             raise UsageError(
                 f"{self.folder.card.name} has no roster in force.", "Run `sealora server roster propose`."
             )
-        found = path.stat()
-        stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
+        stamp = stamp_of(path)
         if self._seen is None or self._seen[0] != stamp:
             self._seen = stamp, self._read(self._seen[1] if self._seen is not None else None)
         return self._seen[1]
@@ -39,12 +39,17 @@ class RosterBook:
     def reachable(self) -> tuple[str, ...]:
         """Members whose key on the roster is enrolled: who was revoked is asked for nothing from now on.
 
+        The link asks with each coming and going, so records are read again only when one was replaced.
         Raises as `current` does.
         """
+        found = self.current(), self.folder.stamps()
+        if self._reached is None or self._reached[0] != found:
+            self._reached = found, self._enrolled(found[0])
+        return self._reached[1]
+
+    def _enrolled(self, roster: Roster) -> tuple[str, ...]:
         enrolled = {site.name: site.identity for site in self.folder.sites()}
-        return tuple(
-            name for name, key in sorted(self.current().members.items()) if enrolled.get(name) == key.hex()
-        )
+        return tuple(name for name, key in sorted(roster.members.items()) if enrolled.get(name) == key.hex())
 
     def draft(self) -> Draft | None:
         """The revision that is being signed. Raises RefusedError, UsageError if it is not in order."""

@@ -8,6 +8,7 @@ from sealora.protocol.errors import RefusedError, RunError, UsageError
 from sealora.protocol.messages import Header, Work
 from sealora.protocol.settings import SecureAggregationSettings
 from sealora.server import authority
+from sealora.server.federation_folder import FederationFolder
 from sealora.server.roster_book import RosterBook
 from sealora.server.sessions import SecureSessions
 
@@ -37,6 +38,19 @@ def test_proposing_again_keeps_the_signatures(partners, book):
     partners.member("cph")
     assert book.propose(0).signers == (), "another revision has none yet"
     assert ber.name in book.draft().revision.members
+
+
+def test_records_are_read_again_only_when_one_was_replaced(partners, monkeypatch):
+    partners.found("ams", "ber", "cph")
+    book, read, sites = RosterBook(partners.federation), [], FederationFolder.sites
+    monkeypatch.setattr(FederationFolder, "sites", lambda self: read.append(1) or sites(self))
+    assert book.reachable() == book.reachable() == ("ams", "ber", "cph")
+    assert len(read) == 1
+    enrolled = partners.federation.site("ber")
+    authority.revoke(partners.federation, "ber")
+    assert book.reachable() == ("ams", "cph")
+    partners.federation.save_site(enrolled)
+    assert book.reachable() == ("ams", "ber", "cph")
 
 
 def test_members_come_and_go_while_the_coordinator_runs(partners, book):
