@@ -24,7 +24,6 @@ from sealora.protocol.errors import UsageError
 from sealora.protocol.keys import IdentityKey
 from sealora.protocol.settings import Settings
 
-
 Stamp = tuple[str, int, int, int]
 """Name, inode, time of change and size of a file: another once it was replaced."""
 
