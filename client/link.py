@@ -39,6 +39,8 @@ CAUSES = {
 """What gRPC says, and what it means; its words are for its developers."""
 BROKEN = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK, grpc.StatusCode.INTERNAL
 """Codes with which gRPC ends a stream of its own accord; all others are the coordinator's answer."""
+STEADY_SECONDS = 5.0
+"""That a connection lasts before the next is made soon again: one that always breaks is dialled rarely."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +135,16 @@ class Link:
         frame = await call.read()
         if frame is not grpc.aio.EOF:
             # The coordinator speaks only to a site that it has recognised.
-            self.backoff.succeeded()
             self.figures.connected()
             self.log("connected", coordinator=self.settings.address)
-        while frame is not grpc.aio.EOF:
-            self.figures.received(len(frame))
-            await pipe.write(frame)
-            frame = await call.read()
+        steady = asyncio.get_running_loop().call_later(STEADY_SECONDS, self.backoff.succeeded)
+        try:
+            while frame is not grpc.aio.EOF:
+                self.figures.received(len(frame))
+                await pipe.write(frame)
+                frame = await call.read()
+        finally:
+            steady.cancel()
         raise Lost(_reason(await call.code(), await call.details()))
 
 
