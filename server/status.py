@@ -110,7 +110,7 @@ class _Known(BaseModel):
 def read_status(folder: Path) -> dict[str, Any]:
     """What the file says, and whether the coordinator lives: `process` is its number, or None.
 
-    Raises UsageError if the folder holds no run, or the file is damaged.
+    Raises: UsageError if the folder holds no run, or the file is damaged; RunError as `owner` does.
     """
     try:
         raw = (folder / NAME).read_bytes()

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from sealora.cli.server_run import _lines
-from sealora.protocol.errors import RefusedError, UsageError
+from sealora.protocol.errors import RefusedError, RunError, UsageError
+from sealora.server import state_lock
 from sealora.server.events import (
     AttemptLost,
     AttemptOpened,
@@ -131,6 +132,20 @@ def test_a_folder_has_one_owner(tmp_path):
         with pytest.raises(RefusedError, match=f"another coordinator \\(process {os.getpid()}\\) works on"):
             StateLock(tmp_path)
     assert owner(tmp_path) is None
+    assert (tmp_path / state_lock.NAME).read_bytes() == b"", "the next owner is not taken for it"
+
+
+@pytest.mark.parametrize("said", [b"", b"0", b"-1", b"4x"])
+def test_an_owner_that_has_not_said_who_it_is_is_waited_for(tmp_path, monkeypatch, said):
+    with StateLock(tmp_path):
+        (tmp_path / state_lock.NAME).write_bytes(said)
+        monkeypatch.setattr(state_lock.time, "sleep", lambda _: None)
+        with pytest.raises(RunError, match="does not say which process holds it"):
+            owner(tmp_path)
+        monkeypatch.setattr(
+            state_lock.time, "sleep", lambda _: (tmp_path / state_lock.NAME).write_bytes(b"4711")
+        )
+        assert owner(tmp_path) == 4711
 
 
 def test_nobody_is_stopped_where_nobody_works(tmp_path, command):
