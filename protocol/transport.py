@@ -29,6 +29,9 @@ the megabytes in the buffers of a slow line it may take so long."""
 HANDSHAKE_SECONDS = 10
 IDLE_SECONDS = 10
 """A link opens its stream at once; a connection without one only takes the place of another."""
+AGE_SECONDS = 60
+"""After that a connection is good for no new stream, and ends with its last: questions that are refused
+every few seconds keep none. A link's one stream is not touched."""
 
 COMMON: Mapping[str, int] = {
     "grpc.max_receive_message_length": MAX_FRAME_BYTES,
@@ -53,6 +56,7 @@ def coordinator_options(connections: int) -> list[tuple[str, int]]:
         "grpc.max_concurrent_streams": 4,
         "grpc.server_handshake_timeout_ms": HANDSHAKE_SECONDS * 1000,
         "grpc.max_connection_idle_ms": int(IDLE_SECONDS * 1000),
+        "grpc.max_connection_age_ms": int(AGE_SECONDS * 1000),
         "grpc.http2.min_ping_interval_without_data_ms": KEEPALIVE_SECONDS * 500,
         "grpc.so_reuseport": 0,
     }

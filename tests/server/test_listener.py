@@ -94,23 +94,36 @@ class Door:
         return [line.get("failure") for line in self.lines]
 
 
-def hold(there):
-    """Greets as ams, and has room for no byte of an answer (RFC 9113, sections 4.1 and 6)."""
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HEADERS, SETTINGS, PING, ACK, END_HEADERS = 1, 4, 6, 1, 4
 
-    def frame(kind, flags, stream, payload):
-        return (
-            struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
-        )
+
+def frame(kind, flags, stream, payload):
+    """RFC 9113, section 4.1."""
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+def outlive(there):
+    """Asks nothing and answers pings until the coordinator ends the connection."""
+    there.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
+    while received := there.recv(4096):
+        _, ping, rest = received.partition(frame(PING, 0, 0, bytes(8))[:-8])
+        if ping:
+            there.sendall(frame(PING, ACK, 0, rest[:8]))
+
+
+def hold(there):
+    """Greets as ams, and has room for no byte of an answer."""
 
     def field(name, value):
         return b"\x00" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
 
-    no_window = frame(4, 0, 0, struct.pack(">HI", 4, 0))
+    no_window = frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0))
     fields = {":method": "POST", ":scheme": "https", ":path": PATH, ":authority": "localhost"}
     fields |= {"content-type": "application/grpc", "te": "trailers"}
-    headers = frame(1, 4, 1, b"".join(field(*pair) for pair in fields.items()))
+    headers = frame(HEADERS, END_HEADERS, 1, b"".join(field(*pair) for pair in fields.items()))
     greeting = frame(0, 0, 1, struct.pack(">BI", 0, len(HELLO)) + HELLO)
-    there.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + no_window + headers + greeting)
+    there.sendall(PREFACE + no_window + headers + greeting)
 
 
 def outcome(call):
@@ -276,3 +289,26 @@ def test_a_connection_on_which_nothing_is_asked_is_ended(partners, door, monkeyp
         while stranger.recv(4096):  # its settings, and what it says before it closes
             pass
         assert there.failures == [], "it was welcome, and only said nothing"
+
+
+def test_a_connection_grows_old_and_the_stream_of_a_link_does_not(partners, door, monkeypatch, tmp_path):
+    monkeypatch.setattr(transport, "IDLE_SECONDS", 2 * SECONDS)
+    monkeypatch.setattr(transport, "AGE_SECONDS", 0.2)
+    monkeypatch.setattr(listener, "REVIEW_SECONDS", 0.1)
+    end, ams = threading.Event(), partners.member("ams")
+
+    def greeting():
+        yield HELLO
+        end.wait()
+
+    with door() as there, there.channel(ams) as channel:
+        try:
+            call = channel.stream_stream(PATH)(greeting(), timeout=SECONDS)
+            next(call)
+            for _ in range(2):  # ages are told apart by a tenth
+                with there.connection(ams, tmp_path) as other:
+                    outlive(other)
+            authority.revoke(partners.federation, "ams")
+            assert outcome(lambda: next(call)) == Code.PERMISSION_DENIED, "it heard why it ended"
+        finally:
+            end.set()
