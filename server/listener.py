@@ -117,7 +117,8 @@ class Listener:
                 answer = health.answer(question, ("", SERVICE))
                 if answer is None:
                     await context.abort(grpc.StatusCode.NOT_FOUND)
-                await _answer(context, answer)
+                else:
+                    await _answer(context, answer)
         except (SealoraError, OSError) as error:
             await self._refuse("", error, context)
 
