@@ -3,6 +3,7 @@
 `ray.shutdown` ends Ray's servers and returns; its workers notice that later, each by itself.
 """
 
+import importlib.util
 import os
 import signal
 import time
@@ -12,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
-SERVER = b"/ray/"
-"""Stands in the command of every process that Ray's driver starts."""
 POLL = 0.05
 
 
@@ -33,8 +32,8 @@ class Process:
 
 def ray_processes() -> list[Process]:
     """The servers that this process has started, and all processes that come from them."""
-    everything = list(_all())
-    family = [one for one in everything if one.parent == os.getpid() and SERVER in _command(one.number)]
+    everything, programs = list(_all()), _programs()
+    family = [one for one in everything if one.parent == os.getpid() and programs in _command(one.number)]
     for one in family:  # which grows meanwhile
         family += [child for child in everything if child.parent == one.number]
     return family
@@ -64,6 +63,14 @@ def _read(number: int) -> Process | None:
     except (OSError, ValueError):
         return None
     return None if state == "Z" else Process(number, rest[17], int(parent))
+
+
+def _programs() -> bytes:
+    """Stands in the command of every process that Ray's driver starts: the folder of Ray's package."""
+    found = importlib.util.find_spec("ray")
+    assert found is not None, "nobody has started a Ray that is not installed"
+    assert found.origin is not None
+    return os.fsencode(Path(found.origin).parent) + b"/"
 
 
 def _command(number: int) -> bytes:

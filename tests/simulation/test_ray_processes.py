@@ -20,7 +20,7 @@ input()
 @pytest.fixture
 def server(monkeypatch):
     """A process that counts as Ray's, and has a child."""
-    monkeypatch.setattr(ray_processes, "SERVER", b"import subprocess, sys")
+    monkeypatch.setattr(ray_processes, "_programs", lambda: b"import subprocess, sys")
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", FAMILY], **pipes) as server:
         assert server.stdout.readline() == b"up\n"
@@ -54,5 +54,7 @@ def test_another_process_of_the_same_number_is_left_alone(server):
 
 
 def test_other_children_are_none_of_rays(server, monkeypatch):
-    monkeypatch.setattr(ray_processes, "SERVER", b"/ray/")
+    """Not even where Python itself lies in a folder of that name, as in Ray's own images."""
+    monkeypatch.undo()
+    assert ray_processes._programs() not in b"/home/ray/bin/python\0-c\0"
     assert ray_processes.ray_processes() == []
