@@ -26,9 +26,9 @@ from sealora.client.noised_metrics import noised_sums
 from sealora.client.trainer import Trainer
 from sealora.client.units import units_of
 from sealora.models.adapter import Tensors
-from sealora.models.task import Counts
+from sealora.models.task import LOSS_UNITS, Counts
 from sealora.plan.coding import codings
-from sealora.plan.payload import payload_layout, relative_weight, round_context
+from sealora.plan.payload import MAX_TRAIN_LOSS, payload_layout, relative_weight, round_context
 from sealora.privacy.noise import GaussianNoise
 from sealora.protocol.codec import Layout, Words
 from sealora.protocol.errors import ProtocolError, RunError
@@ -155,7 +155,9 @@ class LocalWork:
         """
         plan, strategy, context = self.contract.plan, self.contract.strategy, self._context(assignment.header)
         received, memory, private = assignment.received, assignment.memory, plan.privacy.private
-        if not (private or (math.isfinite(trained.loss) and _finite(trained.tensors))):
+        # A loss at the cap, be it a number or not, is what the coordinator counts as diverged.
+        told = trained.loss * LOSS_UNITS < MAX_TRAIN_LOSS
+        if not (private or (told and _finite(trained.tensors))):
             return None
         upload = strategy.upload(received, trained, memory, context)
         _require_parts(parts, upload)

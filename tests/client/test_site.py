@@ -170,6 +170,7 @@ class Overflowing:
     [
         ("fedavg", 0, np.nan),
         ("fedavg", 0, np.inf),
+        ("fedavg", 0, 1e30),
         ("scaffold", np.inf, 1.0),
         ("fedsa", np.nan, 1.0),
         ("fedex", 3e38, 1.0),
