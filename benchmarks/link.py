@@ -11,8 +11,8 @@ is on this machine, and they take turns.
 has a third contestant, the *floor*: raw gRPC with hashes and a second process (`link_floor.py`);
 `round` is a whole secure round of 10 sites with a million weights each, whose training is an addition: all
 files and logs are kept and synced as in a real run, while raw gRPC moves messages of the same sizes and
-does nothing with them. Its floor is raw gRPC's time, and what all parties compute where nothing travels,
-shared out over the cores.
+does nothing with them. Its floor is the time of those bytes by way of the other floor, and what all parties
+compute where nothing travels, shared out over the cores.
 """
 
 from link_bench import SMALL_BYTES, Bench, Sizes, ask, percentile, request, seconds_of

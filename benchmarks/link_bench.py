@@ -106,13 +106,13 @@ class Bench:
         self.call(self.server.wait_for(self._sites))
 
     def start_floor(self) -> None:
-        """Raw gRPC whose one client is two processes, and whose messages have a hash."""
-        (name,) = self.parties.names
-        self.start("sink", name)
-        while not sink_path(self.parties.site(name)).exists():
-            time.sleep(0.01)
-        self.start("relay", name, f"127.0.0.1:{self.port}")
-        self.call(self.server.wait_for(2))
+        """Raw gRPC whose clients are two processes each, and whose messages have a hash."""
+        for name in self.parties.names:
+            self.start("sink", name)
+            while not sink_path(self.parties.site(name)).exists():
+                time.sleep(0.01)
+            self.start("relay", name, f"127.0.0.1:{self.port}")
+        self.call(self.server.wait_for(2 * self._sites))
 
     def fleet(self) -> GrpcFleet:
         """The coordinator's, in this process, over which echoing agents are asked."""

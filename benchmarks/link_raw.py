@@ -66,7 +66,7 @@ class Server:
         self._ended = asyncio.Event()
 
     async def open(self, credentials: Credentials, clients: int) -> int:
-        self._server = grpc.aio.server(options=coordinator_options(clients + 8))
+        self._server = grpc.aio.server(options=coordinator_options(2 * clients + 8))
         handler = grpc.method_handlers_generic_handler(
             "raw", {"Connect": grpc.stream_stream_rpc_method_handler(self._connect)}
         )

@@ -21,11 +21,12 @@ from sealora.plan.loader import load
 from sealora.simulation.strategy_report import comparison_table
 
 PLAN = Path(__file__).parents[1] / "examples" / "sentiment" / "fast.toml"
-SGD = "training.optimizer=sgd,training.learning_rate=0.1"
+SGD = "training.optimizer=sgd,training.learning_rate=0.5"
 UNMASKED = "secure_aggregation.enabled=false"
 STRATEGIES = (
     *("fedavg", "fedprox", "feddyn:alpha=0.1", "fedavgm", "ffa", "rolora", "fedsvd", "fedsa", "fed_sb"),
-    *(f"{name}:server_learning_rate=0.03" for name in ("fedadagrad", "fedadam", "fedyogi")),
+    "fedadagrad:server_learning_rate=0.03",
+    *(f"{name}:server_learning_rate=0.01" for name in ("fedadam", "fedyogi")),
     *("fedex", "flexlora", "flora", "hetlora"),
     *(f"{name}:{SGD}" for name in ("fedavg", "scaffold")),
     *(f"{name}:{UNMASKED}" for name in ("median", "trimmed_mean", "geometric_median", "norm_bound")),

@@ -24,7 +24,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from pairs import json_line, machine, table
 from process_tree import Measured, measure
-from scale_workload import IDEAL_ABOVE, security, write_plan
+from scale_workload import IDEAL_ABOVE, write_plan
 from scipy.optimize import nnls
 from secure_aggregation import ADDED, EXPANDED
 from secure_federation import Federation
@@ -64,10 +64,10 @@ class Run:
         return self.cohort * ROUNDS + self.clients
 
     @property
-    def shared(self) -> int:
-        """How often a site shared secrets and masks with another, in all sessions with real keys."""
+    def met(self) -> int:
+        """How often a site checked what another one of its session had signed, where there are real keys."""
         sessions = [self.cohort] * ROUNDS + ([self.clients] if self.clients <= IDEAL_ABOVE else [])
-        return sum(sites * neighbours(sites, *security(self.cohort)) for sites in sessions)
+        return sum(sites**2 for sites in sessions)
 
     @property
     def megabytes(self) -> float:
@@ -118,7 +118,7 @@ def growth(
         named[f"milliseconds_pair_{engine}"] = 1000 * pair
         print(
             f"{engine}: {start:.1f} s, {1000 * each:.1f} ms each time that a site works, "
-            f"{1000 * pair:.3f} ms each time that two share secrets"
+            f"{1000 * pair:.3f} ms for each pair of sites in a session"
         )
     print(table(("engine", "sites", "cohort", "seconds", "peak PSS, MB", "evaluation"), rows))
     if plot is not None:
@@ -127,13 +127,13 @@ def growth(
 
 
 Law = tuple[float, float, float]
-"""(start, each, pair) of seconds = start + each · works + pair · pairs that share secrets."""
+"""(start, each, pair) of seconds = start + each · works + pair · pairs of sites in a session."""
 
 
 def law(runs: Sequence[Run]) -> Law:
     """Least squares of relative errors, nothing below zero."""
     weights = 1 / np.array([run.measured.seconds for run in runs])
-    columns = np.array([(1.0, run.worked, run.shared) for run in runs])
+    columns = np.array([(1.0, run.worked, run.met) for run in runs])
     (start, each, pair), _ = nnls(columns * weights[:, None], np.ones(len(runs)))
     return float(start), float(each), float(pair)
 
@@ -149,9 +149,9 @@ def draw(found: dict[str, tuple[list[Run], Law]], path: Path) -> None:
         above.plot(clients, [run.measured.seconds for run in runs], "o", color=colour, label=engine)
         above.plot(
             clients,
-            [start + each * run.worked + pair * run.shared for run in runs],
+            [start + each * run.worked + pair * run.met for run in runs],
             color=colour,
-            label=f"{start:.0f} s + {1000 * each:.0f} ms a work + {1000 * pair:.2f} ms a pair",
+            label=f"{start:.0f} s + {1000 * each:.0f} ms a work + {1000 * pair:.3f} ms a pair",
         )
         below.plot(clients, [run.megabytes for run in runs], "o-", color=colour, label=engine)
     above.set(xscale="log", yscale="log", xlabel="registered sites", ylabel="seconds")
@@ -236,7 +236,8 @@ def formula(sites: int, lost: int, least: int) -> list[float]:
     """Seconds of arithmetic alone: two agreements that test a site's keys, a signature for each message,
     a vector added for each survivor, and a mask for each survivor and each neighbour of one that was lost.
     """
-    degree = neighbours(sites, sites // 10, least)
+    shared = threshold(sites, sites // 10)
+    degree = graph.shape(sites, sites // 10, shared, floor(sites, sites // 10, least)).degree
     survivors = sites - lost
     masks = survivors + lost * degree * survivors / sites
     signature = 1 / VERIFICATIONS
@@ -247,12 +248,6 @@ def formula(sites: int, lost: int, least: int) -> list[float]:
         survivors * signature,
         survivors * signature + masks * 4 * WEIGHTS / EXPANDED,
     ]
-
-
-def neighbours(sites: int, colluders: int, least: int) -> int:
-    """With how many others a site shares secrets."""
-    shared = threshold(sites, colluders)
-    return graph.shape(sites, colluders, shared, floor(sites, colluders, least)).degree
 
 
 def main() -> None:

@@ -85,11 +85,6 @@ def write_rows(path: Path, sites: int) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def security(cohort: int) -> tuple[int, int]:
-    """Colluders, and the fewest sites of a sum."""
-    return cohort // 10, cohort - cohort * 15 // 100
-
-
 def write_plan(
     folder: Path,
     sites: int,
@@ -104,8 +99,7 @@ def write_plan(
         write_model(folder / "model")
     write_rows(folder / "rows.csv", sites)
     values = {"sites": sites, "cohort": cohort, "engine": engine, "rounds": rounds, "dropout": dropout}
-    colluders, least = security(cohort)
-    limits = {"colluders": colluders, "least": least, "ideal_above": ideal_above}
+    limits = {"colluders": cohort // 10, "least": cohort - cohort * 15 // 100, "ideal_above": ideal_above}
     path = folder / "plan.toml"
     path.write_text(PLAN.format(folder=folder, **values, **limits))
     return path

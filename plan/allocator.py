@@ -13,8 +13,8 @@ def keep_freed_memory() -> bool:
     """Keep up to 64 MiB of what is freed, for this process, instead of giving it back to the system.
 
     A message travels in parts of a mebibyte, and each is taken from the system, page by page, and given back:
-    a fifth of the time of a long message. Returns False where the C library is not glibc; nothing is changed
-    there.
+    up to a fifth of the time of a long message. Returns False where the C library is not glibc, and changes
+    nothing there.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -46,6 +46,18 @@ def test_the_demo_is_the_sentiment_example() -> None:
     assert DEMO.read_bytes() == (ROOT / "examples" / "sentiment" / "plan.toml").read_bytes()
 
 
+def test_the_fast_sentiment_plan_is_the_example_with_adapters_in_the_last_layer() -> None:
+    example = load(ROOT / "examples" / "sentiment" / "plan.toml")
+    fast = load(ROOT / "examples" / "sentiment" / "fast.toml")
+    assert fast.warnings == ()
+    changes = {
+        "data": {"rows": 1500},
+        "lora": {"last_layers": 1, "alpha": 128.0},
+        "training": {"cache_frozen_layers": True, "batch_size": 16},
+    }
+    assert fast.canonical == example.replace(name="sentiment-fast", **changes).canonical
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PLANS, ids=NAMES)
 def test_a_shortened_run_finishes(path, shorten, tiny_chat_model, tmp_path) -> None:
