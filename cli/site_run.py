@@ -82,15 +82,17 @@ def agent(
     from sealora.client.agent_figures import Counted
     from sealora.client.attempt_file import AttemptFile
     from sealora.client.audited import Audited
+    from sealora.client.request_size import largest_request
     from sealora.client.workplace import attempts_path, open_site
     from sealora.plan.loader import load
 
     with AttemptFile(attempts_path(site), site.public) as attempts, site.audit_log() as audit:
         worker = open_site(site, load(plan), identity, attempts)
         handle = Counted(Audited(worker.handle, audit), place)
+        half = Agent(site.name, handle, log, largest_request(worker.contract, worker.trainer.layout))
 
         async def work() -> None:
-            await Agent(site.name, handle, log).run(place)
+            await half.run(place)
 
         code = asyncio.run(until_signalled(work(), supervised))
     # A training that goes on in a thread would keep the interpreter from ending.

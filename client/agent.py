@@ -6,6 +6,7 @@ a thread, and answers. The link may be cut or restarted meanwhile; nothing is lo
 
 import asyncio
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from queue import SimpleQueue
 
 from sealora.client.desk import Desk
 from sealora.client.pipe import Pipe
+from sealora.client.refusal_pace import RefusalPace
 from sealora.client.socket_place import SocketPlace
 from sealora.plan.logs import Log
 from sealora.protocol import frames, messages
@@ -20,22 +22,26 @@ from sealora.protocol.carrier import Carrier
 from sealora.protocol.channel import Arrived, SiteEnd
 from sealora.protocol.errors import ProtocolError, RunError
 from sealora.protocol.frames import VERSIONS, Hello, Welcome
-from sealora.protocol.messages import Reason, Refusal
+from sealora.protocol.messages import MAX_MESSAGE_BYTES, Reason, Refusal
 
 Handler = Callable[[bytes], bytes]
 FAILED = messages.reply(Refusal(Reason.FAILED, "the site failed; its operator finds the reason in its log"))
 
 
 class Agent:
-    """Answers requests with `handle`, which is called in one thread, one request after the other."""
+    """Answers requests with `handle`, which is called in one thread, one request after the other.
 
-    def __init__(self, site: str, handle: Handler, log: Log) -> None:
+    A request of more than `largest` bytes ends its connection.
+    """
+
+    def __init__(self, site: str, handle: Handler, log: Log, largest: int = MAX_MESSAGE_BYTES) -> None:
         self._site = site
         self._handle = handle
         self._log = log
         self._instance = frames.new_id()
-        self._end = SiteEnd()
+        self._end = SiteEnd(largest)
         self._desk = Desk()
+        self._pace = RefusalPace()
         self._requests: SimpleQueue[bytes] = SimpleQueue()
         self._carrier = Carrier(self._end, self._take)
 
@@ -109,7 +115,14 @@ class Agent:
             except Exception as error:
                 self._log("failed", kind=type(error).__name__, where=_place(error), reason=_shown(error))
                 reply = FAILED
+            self._hold(self._pace.seconds(reply))
             loop.call_soon_threadsafe(self._finish, reply)
+
+    def _hold(self, seconds: float) -> None:
+        """Wait before an answer leaves; nothing is worked on meanwhile."""
+        if seconds:
+            self._log("held", seconds=round(seconds))
+            time.sleep(seconds)
 
 
 def _shown(error: Exception) -> str | None:

@@ -1,11 +1,12 @@
 """Figures of an agent for monitoring, in a file beside its socket: it has no network to be asked over."""
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, write_to_textfile
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from sealora.client.socket_place import SocketPlace
 from sealora.protocol import messages
@@ -51,6 +52,10 @@ class Counted:
         with suppress(OSError):
             path = figures_path(self._place.path)
             partial = path.with_name(f"{path.name}.partial")
-            write_to_textfile(str(partial), self._registry)
-            self._place.share(partial, 0o640)
+            partial.unlink(missing_ok=True)
+            # A new file and no link: others may be able to write to this folder.
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(generate_latest(self._registry))
+                self._place.share(descriptor, 0o640)
             partial.replace(path)

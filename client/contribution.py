@@ -33,7 +33,7 @@ class LocalUpdate:
     coded: Vectors = field(repr=False)
     """The upload, as it is rounded."""
     factors: Mapping[str, float]
-    """By how much each part must be scaled down, see `clip`."""
+    """By how much each part must be scaled down, see `clip`; 0 where nothing of it is sent."""
     trained: Trained = field(repr=False)
     counted_rows: int
     """The rows that decide the site's weight."""
@@ -64,7 +64,7 @@ def segments_of(
         return {**updates, **weights, **metrics}
     figures: dict[str, NDArray[np.generic]] = {
         names.CLIPPED: np.array([int(min(update.factors.values(), default=1.0) < 1.0)]),
-        names.TRAIN_LOSS: np.array([round(min(trained.loss * LOSS_UNITS, names.MAX_TRAIN_LOSS))]),
+        names.TRAIN_LOSS: np.array([_loss_units(trained.loss)]),
         names.TRAIN_ROWS: np.array([trained.rows]),
     }
     return {**updates, **weights, **figures, **metrics}
@@ -95,7 +95,7 @@ def clip(
 
     The bounds are the plan's L2 norm, joint over the parts of a group, and each part's range for what is
     rounded of it (`coded`), after weighting, all in float64. Returns factors in (0, 1] by part. Raises
-    RunError if the upload holds NaN or infinity: the site refuses its own update.
+    RunError if the upload holds NaN or infinity, which without a privacy guarantee comes here for no upload.
     """
     factors: dict[str, float] = {}
     for group in dict.fromkeys(part.group for part in parts):
@@ -130,6 +130,12 @@ def _factor(
         if peak > part_range(plan, part):
             scaled = min(scaled, factor * (part_range(plan, part) / peak * (1 - 1e-12)))
     return scaled
+
+
+def _loss_units(loss: float) -> int:
+    """The loss in units of 1/65536, at most the cap, which also stands for what is no number."""
+    units = loss * LOSS_UNITS
+    return round(max(units, 0.0)) if units < names.MAX_TRAIN_LOSS else names.MAX_TRAIN_LOSS
 
 
 def _weight(part: Part, weight: float) -> float:

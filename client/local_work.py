@@ -4,8 +4,9 @@ It holds no key, no ledger and no state of its own, and its result is the same w
 simulation may therefore do it in any process, while everything that must be remembered stays with `Site`.
 """
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from sealora.client.contract import Contract
 from sealora.client.contribution import (
     LocalUpdate,
+    Vectors,
     clip,
     contribution,
     counted_rows,
@@ -24,15 +26,15 @@ from sealora.client.noised_metrics import noised_sums
 from sealora.client.trainer import Trainer
 from sealora.client.units import units_of
 from sealora.models.adapter import Tensors
-from sealora.models.task import Counts
+from sealora.models.task import LOSS_UNITS, Counts
 from sealora.plan.coding import codings
-from sealora.plan.payload import payload_layout, relative_weight, round_context
+from sealora.plan.payload import MAX_TRAIN_LOSS, payload_layout, relative_weight, round_context
 from sealora.privacy.noise import GaussianNoise
 from sealora.protocol.codec import Layout, Words
 from sealora.protocol.errors import ProtocolError, RunError
 from sealora.protocol.keystream import Keystream, derive_key
 from sealora.protocol.messages import Header, Work
-from sealora.strategies.strategy import Context, Memory, Part, Payload, Start
+from sealora.strategies.strategy import Context, Memory, Part, Payload, Start, Trained
 
 if TYPE_CHECKING:  # they load scipy and data frames, which take seconds
     from sealora.models.site_data import Rows
@@ -62,6 +64,17 @@ class Outcome:
     """The memory to prepare; None after an evaluation, which changes none."""
     metrics: Mapping[str, Counts]
     """The sum vector of the model received on the site's own test rows; empty under a guarantee."""
+    diverged: bool = False
+    """Whether training came to nothing finite, so that no change is sent. Never told under a guarantee."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a training changed: the upload as it is rounded, how much is scaled down, and the memory of it."""
+
+    coded: Vectors = field(repr=False)
+    factors: Mapping[str, float]
+    kept: Memory = field(repr=False)
 
 
 class Worker(Protocol):
@@ -109,22 +122,52 @@ class LocalWork:
         return Outcome(words, None, self._own(metrics))
 
     def _train(self, assignment: Assignment, start: Start) -> Outcome:
-        header, received, memory = assignment.header, assignment.received, assignment.memory
-        contract, strategy, context = self.contract, self.contract.strategy, self._context(header)
+        header, contract, context = assignment.header, self.contract, self._context(assignment.header)
         metrics = self._measure(start.tensors)
         seed = derive_key("sealora/v1/training", contract.plan.seed, self.site, header.round)
         trained = self.trainer.train(start, context.layout.trained, self.data.train, header.round, seed)
-        upload = strategy.upload(received, trained, memory, context)
-        parts = strategy.parts(context)
-        _require_parts(parts, upload)
+        parts = contract.strategy.parts(context)
         rows = counted_rows(contract.plan, [example.target for example in self.data.train])
-        maps = codings(contract.plan, parts, context)
+        change = self._change(assignment, trained, parts, rows)
+        diverged = change is None
+        if change is None:
+            change, trained = _no_change(parts, assignment.memory), replace(trained, loss=math.inf)
+        update = LocalUpdate(
+            contract.plan,
+            self._layout(header),
+            parts,
+            change.coded,
+            change.factors,
+            trained,
+            rows,
+            metrics,
+            self._rounding(header),
+        )
+        return Outcome(self.encode(update), change.kept, self._own(metrics), diverged)
+
+    def _change(
+        self, assignment: Assignment, trained: Trained, parts: tuple[Part, ...], rows: int
+    ) -> Change | None:
+        """What training changed; None if that is not finite, where rows are not protected otherwise.
+
+        Rows can decide whether it is, as a model can be made that overflows on some. So that is no refusal,
+        which would be an answer about the rows of one site.
+        """
+        plan, strategy, context = self.contract.plan, self.contract.strategy, self._context(assignment.header)
+        received, memory, private = assignment.received, assignment.memory, plan.privacy.private
+        # A loss at the cap, be it a number or not, is what the coordinator counts as diverged.
+        told = trained.loss * LOSS_UNITS < MAX_TRAIN_LOSS
+        if not (private or (told and _finite(trained.tensors))):
+            return None
+        upload = strategy.upload(received, trained, memory, context)
+        _require_parts(parts, upload)
+        if not (private or _finite(upload)):
+            return None
+        maps = codings(plan, parts, context)
         coded = {name: maps[name].forward(vector) for name, vector in upload.items()}
-        factors = clip(contract.plan, parts, upload, coded, relative_weight(contract.plan, rows))
+        factors = clip(plan, parts, upload, coded, relative_weight(plan, rows))
         kept = strategy.remember(upload, factors, trained, memory, context)
-        layout, rounding = self._layout(header), self._rounding(header)
-        update = LocalUpdate(contract.plan, layout, parts, coded, factors, trained, rows, metrics, rounding)
-        return Outcome(self.encode(update), kept, self._own(metrics))
+        return Change(coded, factors, kept) if private or _finite(kept) else None
 
     def _context(self, header: Header) -> Context:
         contract = self.contract
@@ -161,6 +204,16 @@ class LocalWork:
 
     def _own(self, metrics: Mapping[str, Counts]) -> Mapping[str, Counts]:
         return metrics if self.schedule is None else {}
+
+
+def _finite(vectors: Mapping[str, NDArray[np.floating]]) -> bool:
+    return all(np.isfinite(vector).all() for vector in vectors.values())
+
+
+def _no_change(parts: tuple[Part, ...], memory: Memory) -> Change:
+    """Zeros, counted as scaled down."""
+    zeros = {part.name: np.zeros(part.length, np.float32) for part in parts}
+    return Change(zeros, dict.fromkeys(zeros, 0.0), memory)
 
 
 def _require_parts(parts: tuple[Part, ...], upload: Payload) -> None:

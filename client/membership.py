@@ -1,5 +1,6 @@
 """What a site's secure sessions rest on, read anew for each attempt: approved roster and policy floors."""
 
+import logging
 from dataclasses import dataclass
 
 from sealora.client.pinned_roster import PinnedRoster
@@ -9,10 +10,13 @@ from sealora.plan.payload import plan_bounds
 from sealora.plan.settings import PlanSettings
 from sealora.protocol.admission import Membership
 from sealora.protocol.attempts import AttemptLog
+from sealora.protocol.errors import RefusedError, SealoraError
 from sealora.protocol.keys import IdentityKey
 from sealora.protocol.messages import Open
 from sealora.protocol.secure_site import SecureSiteHalf
 from sealora.protocol.session import SiteHalf
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,14 @@ class SecureSessionsOfSite:
     plan: PlanSettings
 
     def __call__(self, opening: Open) -> SiteHalf:
-        """Raises ProtocolError where the site must not enter; UsageError if it has no roster or policy."""
-        return SecureSiteHalf(opening, self.membership(), self.log, self.plan.training.threads)
+        """Raises ProtocolError where the site must not enter; RefusedError if it has no roster or policy."""
+        try:
+            membership = self.membership()
+        except SealoraError as error:
+            # What is wrong names files of this site, so it stays here.
+            logger.error("roster or policy cannot be used: %s", error)
+            raise RefusedError("this site's roster or policy cannot be used.") from None
+        return SecureSiteHalf(opening, membership, self.log, self.plan.training.threads)
 
     def membership(self) -> Membership:
         """Who the site is and what it trusts now. Raises UsageError, RefusedError."""

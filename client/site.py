@@ -10,7 +10,7 @@ from sealora.client.contribution import contribution
 from sealora.client.local_work import Assignment, Encoder, LocalWork, Worker
 from sealora.client.memory import SiteMemory
 from sealora.client.trainer import Trainer
-from sealora.models.adapter import Tensors, check, unpack
+from sealora.models.adapter import Tensors, check, check_values, unpack
 from sealora.models.task import Counts
 from sealora.plan.payload import round_context
 from sealora.plan.settings import PlanSettings
@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # they load scipy and data frames, which take seconds
 
 logger = logging.getLogger(__name__)
 NOT_PAID = "this site's ledger cannot pay for it"
+REMEDY = "If that goes on, ask for a plan with a lower training.learning_rate."
 
 SessionFactory = Callable[[Open], SiteHalf]
 """Makes a site's half of an attempt, or raises ProtocolError where the site must not enter it."""
@@ -68,6 +69,8 @@ class Site:
     """Does the work elsewhere: in a simulation, where all machines are trusted; None does it here."""
     policy: Gatekeeper | None = None
     """Asked in every round, before anything is paid, measured or trained."""
+    warn: Callable[[str], None] = logger.warning
+    """Tells the operator of this site, and nobody else. A simulation tells of all sites at once instead."""
     metrics: Mapping[str, Counts] = field(default_factory=dict)
     """The sum vector of the last model received on this site's own test rows: for its own report."""
     _session: SiteHalf | None = None
@@ -106,6 +109,7 @@ class Site:
         context = self._context(header)
         received = unpack(opening.tensors)
         check(self.contract.strategy.broadcast(context), received)
+        check_values(received)
         words = self._work(header, received)
         self._session = session
         return session.start(words, self._ledger)
@@ -160,6 +164,8 @@ class Site:
         outcome = self.worker.work(assignment) if self.worker else here.finish(assignment, start)
         if self.purse is None:
             self.metrics = outcome.metrics
+        if outcome.diverged:
+            self.warn(f"training diverged in round {header.round}: no change is sent. {REMEDY}")
         if outcome.kept is not None:
             memory.prepare(header.round, header.attempt, outcome.kept)
         return outcome.words

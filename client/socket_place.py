@@ -60,16 +60,18 @@ class SocketPlace:
         listener.listen()
         return listener
 
-    def share(self, path: Path, mode: int) -> None:
-        """Give a file, made for its owner alone, to the group with these permissions. Raises OSError."""
+    def share(self, descriptor: int, mode: int) -> None:
+        """Give an open file, made for its owner alone, to the group with this mode. Raises OSError."""
         if self.group is not None:
-            os.chown(path, -1, self.group)
-            path.chmod(mode)
+            os.fchown(descriptor, -1, self.group)
+            os.fchmod(descriptor, mode)
 
     def _bind(self, listener: socket.socket) -> None:
-        mask = os.umask(0o177)
+        # Nobody can connect before it listens, so the group may be given its right first.
+        mask = os.umask(0o177 if self.group is None else 0o117)
         try:
             listener.bind(str(self.path))
         finally:
             os.umask(mask)
-        self.share(self.path, 0o660)
+        if self.group is not None:
+            os.chown(self.path, -1, self.group, follow_symlinks=False)

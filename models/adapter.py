@@ -22,6 +22,10 @@ Tensors = Mapping[str, Array]
 Kind = Literal["shared", "derived", "frozen", "personal", "residual"]
 Role = Literal["A", "B", "R", "W", "other"]
 
+LARGEST = 1e4
+"""Largest magnitude of a value that a site accepts: thousands of times what training comes to, and so small
+that a few of them multiplied are far from the end of float32."""
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -179,6 +183,17 @@ def check(specs: Collection[TensorSpec], tensors: Tensors) -> None:
         if tensor.shape != spec.shape or tensor.dtype != np.float32:
             found = f"{tensor.dtype}{tensor.shape}"
             raise ModelError(f"{spec.name} is {found}, the plan says float32{spec.shape}.")
+
+
+def check_values(tensors: Tensors) -> None:
+    """Raises ModelError unless every value is finite and at most `LARGEST` in magnitude."""
+    for name, tensor in tensors.items():
+        # Written so that NaN, which is in no order with anything, fails.
+        if not (tensor.min(initial=0) >= -LARGEST and tensor.max(initial=0) <= LARGEST):
+            raise ModelError(
+                f"{name} holds a value that is not finite or beyond ±{LARGEST:,.0f}.",
+                "Lower training.learning_rate.",
+            )
 
 
 def pack(tensors: Tensors) -> bytes:

@@ -67,8 +67,10 @@ class AuditLog:
     def _read(self) -> None:
         """Everything in a chain that was just opened."""
         with self._chain.turn():
-            first = list(self._chain.catch_up(self._header))[:1]
-            _require_header(first, self._header, self._path)
+            # One by one: whoever may ask has a say in how many there are.
+            for number, entry in enumerate(self._chain.catch_up(self._header)):
+                if number == 0:
+                    _require_header(entry, self._header, self._path)
             self._begin()
 
     def record(
@@ -194,6 +196,6 @@ def _read(entry: Mapping[str, Any], path: Path, line: int) -> Record:
         raise DataError(f"{path.name}, line {line}, is no record.", AUDIT_LOG.restore) from None
 
 
-def _require_header(first: list[Entry], header: Entry, path: Path) -> None:
-    if first and first[0] != header:
+def _require_header(first: Entry, header: Entry, path: Path) -> None:
+    if first != header:
         raise UsageError(f"{path.name} is not the audit log of {header['owner']}.", "Name another file.")

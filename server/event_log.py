@@ -5,7 +5,7 @@ from dataclasses import asdict
 from sealora.plan.logs import Log
 from sealora.server.events import Event, RoundDone, RunStarted
 
-SHOWN = ("rounds", "round", "attempt", "phase", "site", "sites", "reason", "text", "contributors")
+SHOWN = ("rounds", "round", "attempt", "phase", "site", "sites", "reason", "text", "contributors", "diverged")
 
 
 class EventLogger:

@@ -72,7 +72,7 @@ class RoundRecord:
 
     `metrics` are those of the model that the round began with, on the contributors' test rows. With a
     privacy guarantee they are of a public table, or noised and of the contributors' training rows, or NaN;
-    `train_loss` is NaN and `clipped` None.
+    `train_loss` is NaN, `clipped` None and `diverged` 0.
     `seconds` maps phase names to seconds of wall-clock time; bytes are counted, both ways.
     """
 
@@ -96,6 +96,8 @@ class RoundRecord:
     """What the strategy tells of its step."""
     groups: tuple[GroupRecord, ...] = ()
     """The groups that have a sum, where a strategy compares those; `attempt` is then the last of all."""
+    diverged: int = 0
+    """Contributors whose training came to nothing finite: they sent no change, and the largest loss."""
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,7 @@ class Coordinator:
             contributors=gathered.contributors,
             train_loss=float("nan") if private else _train_loss(sums),
             clipped=None if private else int(sums[names.CLIPPED][0]),
+            diverged=0 if private else round(float(sums[names.TRAIN_LOSS][0]) / names.MAX_TRAIN_LOSS),
             metrics=self.task.metrics(
                 self._metric_sums(gathered) if self._measured else self._public_sums(checkpoint)
             ),

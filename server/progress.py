@@ -113,3 +113,9 @@ class ProgressBar:
             f"{figures}"
             f"{sum(record.seconds.values()):.1f} s  {record.bytes_up / 1e6:.1f} MB up"
         )
+        if record.diverged:
+            self._progress.console.print(
+                f"[yellow]Round {record.round}[/]: training diverged at {record.diverged} of "
+                f"{len(record.contributors)} sites, which sent no change. Lower training.learning_rate.",
+                soft_wrap=True,
+            )

@@ -47,6 +47,7 @@ def build_result(
         "tables": evaluated.tables,
         "curve": [record.metrics for record in history] + [evaluated.metrics],
         "train_loss": [record.train_loss for record in history],
+        "diverged": [record.diverged for record in history],
         "contributors": [record.contributors for record in history],
         "sites": {},
         "comparison": None,

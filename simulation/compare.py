@@ -1,6 +1,7 @@
 """Is federation worth it? Each site alone, and all data in one place, with equal passes over the rows."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from sealora.models.adapter import Tensors
 from sealora.models.task import Example
 from sealora.plan.durable import write_durably
+from sealora.protocol.errors import RunError
 from sealora.protocol.keystream import derive_key
 from sealora.server.metrics_log import finite
 from sealora.simulation.federation import Federation
@@ -64,6 +66,9 @@ def _train_and_measure(federation: Federation, name: str, rows: Sequence[Example
     tensors: Tensors = federation.initial.tensors
     for number in range(1, plan.rounds.count + 1):
         seed = derive_key("sealora/v1/comparison", plan.seed, name, number)
-        tensors = trainer.train(Start(tensors), names, rows, number, seed).tensors
+        trained = trainer.train(Start(tensors), names, rows, number, seed)
+        if not math.isfinite(trained.loss):
+            raise RunError(f"training on {name} diverged.", "Lower training.learning_rate.")
+        tensors = trained.tensors
     sums = trainer.evaluate(tensors, federation.test_rows)
     return federation.task.metrics({part: counts.astype(float) for part, counts in sums.items()})

@@ -138,6 +138,7 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
             memory=SiteMemory(state / "sites" / name),
             new_session=identities.sites[name],
             purse=purses.get(name),
+            warn=_untold,
         )
         for name in names
     }
@@ -152,6 +153,10 @@ def assemble(plan: Plan, state: Path, tell: Callable[[str], None] = lambda _: No
         shared_groups=shared_by(dealt.table, column, dealt.shares) if column else set(),
         measure_public=_measure_public(workshop),
     )
+
+
+def _untold(warning: str) -> None:
+    """What a site would tell its operator is in the rounds' records, which a simulation shows."""
 
 
 def _measure_public(workshop: Workshop) -> Callable[[Tensors], Mapping[str, Counts]] | None:

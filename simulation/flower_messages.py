@@ -64,6 +64,7 @@ def answer(outcome: Outcome) -> RecordDict:
             "keeps": outcome.kept is not None,
             "kept": _packed(outcome.kept or {}),
             "metrics": json.dumps(metrics),
+            "diverged": outcome.diverged,
         }
     )
     return RecordDict({RECORD: record})
@@ -87,6 +88,7 @@ def outcome_of(reply: RecordDict) -> Outcome:
         np.frombuffer(_bytes(record, "words"), dtype="<u8").astype(np.uint64, copy=False),
         _unpacked(_bytes(record, "kept")) if record["keeps"] else None,
         {name: np.array(counts, dtype=np.int64) for name, counts in metrics.items()},
+        bool(record["diverged"]),
     )
 
 

@@ -60,6 +60,7 @@ def build_result(
         "tables": evaluated.tables,
         "curve": [record.metrics for record in history] + [evaluated.metrics],
         "train_loss": [record.train_loss for record in history],
+        "diverged": [record.diverged for record in history],
         "sites": {name: _site(federation, name, name in evaluated.contributors) for name in federation.sites},
         "comparison": None
         if comparison is None
@@ -99,6 +100,8 @@ def final_table(result: Mapping[str, Any]) -> Group:
         figures = [metrics.get(key) for key in keys]
         table.add_row(Text(name), *("–" if value is None else f"{value:.3f}" for value in figures))
     lines: list[RenderableType] = [table, _guarantee(result)]
+    if warning := divergence(result):
+        lines.append(Text(warning, style="bold red"))
     lines += [Text(line) for line in _products(result)]
     lines += [Text(line) for line in _privacy(result)]
     if verdict := worth_it(result):
@@ -145,6 +148,17 @@ def _guarantee(result: Mapping[str, Any]) -> Text:
     last = result.get("evaluation_guarantee")  # results of earlier versions have none
     other = f" In the final evaluation: {last}." if last and last != result["guarantee"] else ""
     return Text(f"Protection of single updates: {result['guarantee']}.{other}", style=style)
+
+
+def divergence(result: Mapping[str, Any]) -> str:
+    """What to know of trainings that came to nothing finite; empty where there were none."""
+    counts = [count for count in result.get("diverged", []) if count]  # results of earlier versions have none
+    if not counts:
+        return ""
+    return (
+        f"Training diverged in {len(counts)} of {len(result['diverged'])} rounds, at up to {max(counts)} "
+        "sites, which sent no change. Lower training.learning_rate."
+    )
 
 
 def worth_it(result: Mapping[str, Any]) -> str:

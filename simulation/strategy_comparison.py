@@ -31,6 +31,7 @@ from sealora.protocol.errors import PlanError, RefusedError, RunError, UsageErro
 from sealora.server.events import Event, RoundDone, RunStarted
 from sealora.simulation.comparison_account import composed_account
 from sealora.simulation.contenders import Contender, require_first
+from sealora.simulation.report import divergence
 from sealora.simulation.run_folder import RunFolder
 from sealora.simulation.simulate import require_same, simulate
 from sealora.simulation.strategy_figures import Cell, build_result, failed_cell, finished_cell
@@ -119,17 +120,23 @@ def _cell(out: Path, label: str, plan: Plan, progress: "_Progress") -> Cell:
     if (path / "result.json").exists():
         folder = RunFolder.open(path)
         require_same(folder.plan, plan, path)
-        cell = finished_cell(label, folder.result)
+        cell = _finished(label, folder.result)
         progress.finish(plan.rounds.count)
         return cell
     progress.begin(label, plan.seed)
     try:
-        cell = finished_cell(label, simulate(plan, path, resume=True, observers=(progress,)))
+        cell = _finished(label, simulate(plan, path, resume=True, observers=(progress,)))
     except (RunError, RefusedError) as error:
         cell = failed_cell(label, plan.seed, str(error))
     progress.finish(plan.rounds.count)
     progress.tell(label, cell.describe())
     return cell
+
+
+def _finished(label: str, result: Mapping[str, Any]) -> Cell:
+    """The cell of a run that came to its end; where training diverged, its figures mean nothing."""
+    reason = divergence(result)
+    return failed_cell(label, result["seed"], reason) if reason else finished_cell(label, result)
 
 
 @dataclass

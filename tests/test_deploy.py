@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,26 @@ def test_the_agents_container_has_no_network_and_the_link_has_no_rows_and_no_ide
     assert ["/data", "ro"] not in targets
     assert ["/site/keys", "ro"] in targets
     assert not any(volume.endswith(":/site") for volume in services["link"]["volumes"])
+    assert all(volume.endswith(":ro") for volume in services["link"]["volumes"]), "it can plant no file"
+    assert "socket:/run/sealora" in services["agent"]["volumes"]
+
+
+def test_images_are_built_from_named_folders_at_pinned_versions():
+    """A key, a record or a run that lies in the repository's folder reaches no layer of an image."""
+    root = DEPLOY.parent
+    lines = (root / ".dockerignore").read_text("utf-8").splitlines()
+    rules = [line for line in lines if not line.startswith("#")]
+    settings = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+    folders = settings["tool"]["setuptools"]["package-dir"].values()
+    assert rules[0] == "*"
+    assert {rule for rule in rules if rule.startswith("!")} == {
+        *(f"!{folder}" for folder in folders),
+        *(f"!{name}" for name in ("pyproject.toml", "README.md", "LICENSE", "requirements/run.txt")),
+    }
+    assert all((root / rule[1:]).exists() for rule in rules if rule.startswith("!"))
+    assert rules[-1] == "**/*.pem"
+    for path in DOCKERFILES:
+        assert "-c /source/requirements/run.txt" in path.read_text("utf-8")
 
 
 @pytest.mark.parametrize("wrong", [["--no-such-option"], ["one", "too", "many"]])

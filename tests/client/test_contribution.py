@@ -167,8 +167,9 @@ def test_a_clipped_site_says_so():
     assert encoded(plan(clip=1e-3), np.ones(30, np.float32))["clipped"] == 1
 
 
-def test_a_huge_loss_is_capped():
-    assert encoded(toy_plan(), np.zeros(30, np.float32), loss=1e30)["train/loss"] == names.MAX_TRAIN_LOSS
+@pytest.mark.parametrize("loss", [1e30, np.inf, np.nan])
+def test_a_huge_loss_is_capped(loss):
+    assert encoded(toy_plan(), np.zeros(30, np.float32), loss=loss)["train/loss"] == names.MAX_TRAIN_LOSS
 
 
 def test_rounding_depends_on_seed_site_and_round_only():

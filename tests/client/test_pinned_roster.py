@@ -10,6 +10,7 @@ from sealora.protocol.attempts import AttemptLog
 from sealora.protocol.draft import Draft
 from sealora.protocol.errors import RefusedError, UsageError
 from sealora.protocol.keys import IdentityKey
+from sealora.protocol.messages import Open
 from sealora.protocol.roster import Roster, genesis
 from sealora.server.roster_book import RosterBook
 from sealora.simulation.toy import toy_plan
@@ -150,3 +151,14 @@ def test_secure_sessions_go_by_the_roster_and_the_floors_of_the_moment(partners)
     after = sessions.membership()
     assert (after.floors.n_min, len(after.roster.members)) == (9, 4)
     assert replace(after, roster=before.roster, floors=before.floors) == before
+
+
+@pytest.mark.parametrize("damaged", ["roster_path", "settings_path"])
+def test_what_is_wrong_with_roster_or_policy_stays_here(partners, damaged, caplog):
+    ams = partners.found("ams", "ber", "cph")[0]
+    getattr(ams, damaged).write_text("damaged")
+    sessions = SecureSessionsOfSite(ams, ams.identity(None), AttemptLog(), toy_plan())
+    with pytest.raises(RefusedError) as caught:
+        sessions(Open(b"", b"", ()))
+    assert str(caught.value) == "this site's roster or policy cannot be used."
+    assert str(getattr(ams, damaged)) in caplog.text, "the operator sees it"

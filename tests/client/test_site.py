@@ -1,6 +1,7 @@
 """A site answers every request: with its contribution, or with a refusal, never with an exception."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -8,11 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealora.models.adapter import pack
+from sealora.models.settings import TrainingSettings
 from sealora.plan.payload import payload_layout, round_context
 from sealora.protocol import messages
 from sealora.protocol.errors import DataError, RefusedError, RunError, UsageError
 from sealora.protocol.messages import Header, Open, Reason, Refusal, Work
+from sealora.server.recorder import Recorder
+from sealora.server.store import CheckpointStore
 from sealora.simulation.toy import LAYOUT, tensors_of, toy_federation, toy_plan
+from sealora.strategies.settings import StrategySettings
 
 NAMES = tuple(spec.name for spec in LAYOUT.specs)
 MANY = ("site-1", *(f"site-{number}" for number in range(200, 500)))
@@ -78,6 +83,7 @@ MISSING = pack({name: tensor for name, tensor in OTHER.items() if name != NAMES[
 STRANGE = pack({**OTHER, "strange": np.zeros(1, np.float32)})
 MISSHAPEN = pack({**OTHER, NAMES[0]: np.zeros((7, 7), np.float32)})
 HUGE = pack({**OTHER, NAMES[0]: np.full(LAYOUT[NAMES[0]].shape, 3e38, np.float32)})
+LARGE = pack({**OTHER, NAMES[0]: np.full(LAYOUT[NAMES[0]].shape, 1e4, np.float32)})
 NANS = pack({**OTHER, NAMES[0]: np.full(LAYOUT[NAMES[0]].shape, np.nan, np.float32)})
 
 
@@ -133,7 +139,63 @@ def test_a_strange_evaluation_is_refused(site):
 
 def test_a_model_that_is_not_finite_does_not_break_the_site(site):
     assert "not finite" in refusal(site, opening(site.contract, tensors=NANS)).text
-    assert contributes(site, opening(site.contract, tensors=HUGE, attempt=2))
+    assert "beyond ±10,000" in refusal(site, opening(site.contract, tensors=HUGE, attempt=2)).text
+    assert contributes(site, opening(site.contract, tensors=LARGE, attempt=3))
+
+
+def test_no_model_is_looked_at_with_values_that_can_overflow(site):
+    def look(*_):
+        pytest.fail("rows were looked at")
+
+    site.trainer.train = site.trainer.evaluate = look
+    for attempt, (work, raw) in enumerate(product(Work, (NANS, HUGE)), 1):
+        assert refusal(site, opening(site.contract, tensors=raw, work=work, attempt=attempt))
+
+
+class Overflowing:
+    """A trainer that comes to something else than numbers, as a model can be made to with chosen rows."""
+
+    def __init__(self, toy, value, loss):
+        self.toy, self.value, self.loss, self.layout = toy, value, loss, toy.layout
+        self.evaluate = toy.evaluate
+
+    def train(self, *arguments):
+        trained = self.toy.train(*arguments)
+        spoilt = {name: np.full_like(tensor, self.value) for name, tensor in trained.tensors.items()}
+        return replace(trained, tensors=spoilt if self.value else trained.tensors, loss=self.loss)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "loss"),
+    [
+        ("fedavg", 0, np.nan),
+        ("fedavg", 0, np.inf),
+        ("fedavg", 0, 1e30),
+        ("scaffold", np.inf, 1.0),
+        ("fedsa", np.nan, 1.0),
+        ("fedex", 3e38, 1.0),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+def test_no_refusal_tells_that_training_overflowed(tmp_path, name, value, loss):
+    """A yes or no about the rows of one site would pass the masks: it sends zeros, and says so at home."""
+    plan = toy_plan(strategy=StrategySettings(name=name), training=TrainingSettings(optimizer="sgd"))
+    toy, said, recorder = toy_federation(tmp_path, sites=2, plan=plan), [], Recorder()
+    for site in toy.sites.values():
+        site.trainer, site.warn = Overflowing(site.trainer, value, loss), said.append
+    _, evaluated = toy.coordinator(observers=[recorder]).run()
+    assert {record.contributors for record in recorder.history} == {tuple(toy.sites)}
+    assert {(record.diverged, record.clipped) for record in recorder.history} == {(2, 2)}
+    assert all(record.train_loss > 1e6 for record in recorder.history)
+    assert evaluated.metrics["loss"] == pytest.approx(recorder.history[0].metrics["loss"], rel=1e-3)
+    run = CheckpointStore(tmp_path / "state").load().run
+    assert not any(np.any(kept) for site in toy.sites.values() for kept in remembered(site, run))
+    assert len(said) == 2 * len(recorder.history)
+    assert "training.learning_rate" in said[0]
+
+
+def remembered(site, run):
+    return list(site.memory.of_run(run).read().values())
 
 
 @pytest.mark.parametrize("again", [(1, 1), (2, 1), (2, 2)])
@@ -179,7 +241,7 @@ def test_a_plain_session_has_no_second_message(site):
 
 @pytest.mark.parametrize(
     ("error", "reason"),
-    [(RunError("training diverged."), Reason.FAILED), (RefusedError("no."), Reason.POLICY)],
+    [(RunError("the disk is full."), Reason.FAILED), (RefusedError("no."), Reason.POLICY)],
 )
 def test_what_goes_wrong_at_the_site_is_told(site, error, reason):
     def fail(*_):
@@ -269,8 +331,6 @@ def test_header_changes_are_of_this_site(site):
 
 
 def test_unweighted_plans_are_answered_too(tmp_path):
-    from sealora.strategies.settings import StrategySettings
-
     plan = toy_plan(strategy=StrategySettings(weighting="uniform"))
     site = toy_federation(tmp_path, sites=2, plan=plan).sites["site-1"]
     assert contributes(site, opening(site.contract))

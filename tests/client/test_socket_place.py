@@ -5,13 +5,16 @@ import os
 import socket
 import stat
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
 
 from sealora.client.agent_figures import Counted, figures_path
 from sealora.client.socket_place import SocketPlace
+from sealora.protocol import messages
 from sealora.protocol.errors import UsageError
+from sealora.protocol.messages import Reason, Refusal
 
 OWN = grp.getgrgid(os.getgid()).gr_name
 NOBODY = 65534
@@ -33,6 +36,22 @@ def test_a_group_may_connect_and_read_the_figures(tmp_path):
     with place.listen():
         assert permissions(place.path) == (0o660, os.getgid())
         assert permissions(figures_path(place.path)) == (0o640, os.getgid())
+
+
+@pytest.mark.parametrize("name", ["agent.prom.partial", "agent.prom"])
+def test_a_planted_link_leads_to_no_other_file(tmp_path, name):
+    """Whoever may write to the socket's folder, as a link of the same user may, destroys nothing else."""
+    key, place = tmp_path / "identity.pem", SocketPlace.of(tmp_path / "agent.sock", OWN)
+    key.write_text("secret")
+    key.chmod(0o600)
+    counted = Counted(lambda _: messages.reply(Refusal(Reason.POLICY, "no")), place)
+    for planted in (tmp_path / name, tmp_path / f"{name}.{os.getpid()}.{threading.get_ident()}"):
+        planted.unlink(missing_ok=True)
+        planted.symlink_to(key)
+    counted(b"")
+    assert key.read_text() == "secret"
+    assert permissions(key)[0] == 0o600
+    assert b"sealora_refusals_total 1.0" in figures_path(place.path).read_bytes()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be other users")

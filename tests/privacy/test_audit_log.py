@@ -5,6 +5,7 @@ import logging
 import os
 import stat
 import threading
+import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
@@ -39,6 +40,17 @@ def written(path, count=3):
         for number in range(count):
             log.record("masked", "out", number, DIGEST, {"round": number})
     return path.read_bytes()
+
+
+def test_a_long_log_is_opened_without_being_held(path, quick):
+    with opened(path) as log:
+        for number in range(2000):
+            log.record("refusal", "out", number, DIGEST, {"text": "x" * 900})
+    tracemalloc.start()
+    opened(path).close()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < path.stat().st_size / 4
 
 
 def test_the_format_is_a_promise(path):

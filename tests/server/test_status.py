@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from datetime import UTC, datetime
 
 import pytest
@@ -131,6 +132,11 @@ def test_a_folder_has_one_owner(tmp_path):
         assert owner(tmp_path) == os.getpid()
         with pytest.raises(RefusedError, match=f"another coordinator \\(process {os.getpid()}\\) works on"):
             StateLock(tmp_path)
+
+
+def test_the_folder_of_a_run_is_its_owners_alone(tmp_path):
+    with StateLock(tmp_path / "runs" / "stroke"):
+        assert stat.S_IMODE((tmp_path / "runs" / "stroke").stat().st_mode) == 0o700
     assert owner(tmp_path) is None
     assert (tmp_path / state_lock.NAME).read_bytes() == b"", "the next owner is not taken for it"
 

@@ -8,6 +8,7 @@ import pytest
 
 from sealora.models.adapter import Adapter
 from sealora.plan.settings import RoundsSettings
+from sealora.protocol.errors import RunError
 from sealora.simulation.compare import compare
 from sealora.simulation.toy import LAYOUT, ToyMetrics, ToyTrainer, tensors_of, toy_plan
 
@@ -69,6 +70,14 @@ def test_it_goes_on_after_an_interruption(tmp_path, dies_at):
     again = federation("a", "b")
     assert compare(again, tmp_path / "cut", silent) == whole
     assert len(again.trainer.calls) == 6 - 2 * (dies_at // 2)
+
+
+def test_a_training_that_diverges_is_no_figure(tmp_path):
+    given = federation("a")
+    given.trainer.targets = {name: np.full_like(t, np.nan) for name, t in given.trainer.targets.items()}
+    given.trainer._distance = lambda _: float("nan")
+    with pytest.raises(RunError, match=r"training on all data diverged.*Lower training\.learning_rate"):
+        compare(given, tmp_path, silent)
 
 
 def test_another_plan_is_trained_anew(tmp_path):

@@ -38,11 +38,12 @@ def test_a_request_arrives(memory):
 @pytest.mark.parametrize("kept", [None, {}, TENSORS], ids=["nothing kept", "empty", "kept"])
 def test_an_answer_arrives(kept):
     words = np.array([0, 2**63, 2**64 - 1], dtype=np.uint64)
-    outcome = Outcome(words, kept, {"rows": np.array([2**62]), "loss": np.array([], dtype=np.int64)})
+    metrics = {"rows": np.array([2**62]), "loss": np.array([], dtype=np.int64)}
+    outcome = Outcome(words, kept, metrics, diverged=kept is None)
     found = flower_messages.outcome_of(flower_messages.answer(outcome))
     assert found.words.dtype == np.uint64
     assert np.array_equal(found.words, words)
-    assert (found.kept is None) == (kept is None)
+    assert (found.kept is None) == (kept is None) == found.diverged
     assert equal(found.kept or {}, kept or {})
     assert equal(found.metrics, outcome.metrics)
 
@@ -52,7 +53,7 @@ def test_an_answer_arrives(kept):
     [
         (DataError("bad rows.", "Mend them."), DataError),
         (ModelError("no model."), ModelError),
-        (RunError("training diverged."), RunError),
+        (RunError("the disk is full."), RunError),
         (ProtocolError("wrong_dimension", "dimensions differ"), RunError),
         (UsageError("no use."), RunError),
     ],

@@ -65,6 +65,13 @@ def test_without_a_comparison():
     assert worth_it(changed(comparison=None)) == ""
 
 
+def test_a_training_that_diverged_is_told():
+    assert "diverged" not in shown(RESULT) + shown(changed(diverged=[0, 0]))
+    told = shown(changed(diverged=[3, 1]))
+    assert "Training diverged in 2 of 2 rounds, at up to 3 sites" in told
+    assert "Lower training.learning_rate." in told
+
+
 def test_the_verdict_counts_in_points():
     assert worth_it(RESULT) == (
         "Is federation worth it? Its accuracy is +10.0 points against the mean site alone, "

@@ -37,6 +37,7 @@ class Runs:
     def __init__(self):
         self.asked = []
         self.raises = {}
+        self.diverged = {}
 
     def __call__(self, plan, out, *, resume, observers):
         key = (plan.strategy.name, plan.seed)
@@ -56,6 +57,7 @@ class Runs:
             ),
             "seconds_per_round": {"train": 1.0},
             "train_loss": [1.0],
+            "diverged": self.diverged.get(key, [0]),
             "adapter_sha256": "",
             "curve": [{"accuracy": 0.5}],
         }
@@ -117,6 +119,17 @@ def test_a_failed_run_does_not_stop_the_others_and_is_tried_again(runs, tmp_path
     runs.asked, runs.raises = [], {}
     assert row(compare(tmp_path / "out", "fedavg,ffa"), "ffa")["failed"] == {}
     assert runs.asked == [("ffa", 3)]
+
+
+def test_a_run_whose_training_diverged_is_no_figure(runs, tmp_path):
+    runs.diverged = {("ffa", 3): [0, 2, 5]}
+    for _ in range(2):  # read again, it is the same
+        result = compare(tmp_path / "out", "fedavg,ffa")
+        assert row(result, "ffa")["metric"]["seeds"] == 1
+        assert row(result, "ffa")["failed"][3] == (
+            "Training diverged in 2 of 3 rounds, at up to 5 sites, which sent no change. "
+            "Lower training.learning_rate."
+        )
 
 
 PRIVATE = """
