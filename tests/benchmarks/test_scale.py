@@ -1,7 +1,7 @@
-"""How the benchmark of scale fits its line, follows phases, and counts the coordinator's arithmetic."""
+"""How the benchmark of scale fits its law, follows phases, and counts the coordinator's arithmetic."""
 
 import pytest
-from scale import COHORT, PHASES, ROUNDS, PhaseClock, Run, draw, formula, line
+from scale import COHORT, PHASES, ROUNDS, PhaseClock, Run, draw, formula, law
 from scale_workload import write_plan
 
 
@@ -16,14 +16,21 @@ def test_a_site_works_in_its_rounds_and_in_the_evaluation() -> None:
     assert run(10_000, 1.0).worked == COHORT * ROUNDS + 10_000
 
 
-def test_the_line_is_found_and_relative_errors_count() -> None:
-    assert line([10, 100, 1000], [2 + 0.5 * n for n in (10, 100, 1000)]) == pytest.approx((2, 0.5))
-    start, each = line([10, 10_000], [1.0, 1000.0])
-    assert start + 10 * each == pytest.approx(1.0)
+def test_sites_meet_in_sessions_with_real_keys() -> None:
+    assert run(10, 1.0).met == 100 * ROUNDS + 100
+    assert run(10_000, 1.0).met == COHORT**2 * ROUNDS
+
+
+def test_the_law_is_found_and_relative_errors_count() -> None:
+    runs = [run(clients, 0.0) for clients in (10, 100, 1000, 10_000)]
+    exact = [run(one.clients, 2 + 0.5 * one.worked + 0.01 * one.met) for one in runs]
+    assert law(exact) == pytest.approx((2, 0.5, 0.01))
+    start, each, pair = law([run(10, 1.0), run(10_000, 1000.0)])
+    assert start + each * runs[0].worked + pair * runs[0].met == pytest.approx(1.0, rel=0.01)
 
 
 def test_the_picture_is_drawn(tmp_path) -> None:
-    draw({"local": ([run(10, 5.0), run(100, 9.0)], 4.0, 0.02)}, tmp_path / "scale.png")
+    draw({"local": ([run(10, 5.0), run(100, 9.0)], (4.0, 0.02, 0.001))}, tmp_path / "scale.png")
     assert (tmp_path / "scale.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -135,10 +135,11 @@ def test_a_folder_has_one_owner(tmp_path):
 
 
 def test_the_folder_of_a_run_is_its_owners_alone(tmp_path):
-    with StateLock(tmp_path / "runs" / "stroke"):
-        assert stat.S_IMODE((tmp_path / "runs" / "stroke").stat().st_mode) == 0o700
-    assert owner(tmp_path) is None
-    assert (tmp_path / state_lock.NAME).read_bytes() == b"", "the next owner is not taken for it"
+    folder = tmp_path / "runs" / "stroke"
+    with StateLock(folder):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert owner(folder) is None
+    assert (folder / state_lock.NAME).read_bytes() == b"", "the next owner is not taken for it"
 
 
 @pytest.mark.parametrize("said", [b"", b"0", b"-1", b"4x"])
