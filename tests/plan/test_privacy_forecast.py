@@ -118,6 +118,7 @@ def test_which_amplification_is_claimed_and_which_is_not():
     assert told.startswith("none: every step takes all records of a site; none for cohorts")
 
 
+@pytest.mark.slow
 def test_replaced_units_and_several_at_once_are_told():
     found = privacy_forecast(PLAN, 100, 4)
     assert found.epsilon_total < found.epsilon_replaced < found.epsilon_pair

@@ -36,6 +36,7 @@ def sites_of(rows, shares):
 
 
 @settings(deadline=None, max_examples=25)
+@pytest.mark.slow
 @given(
     st.lists(st.integers(0, 30), min_size=40, max_size=80),
     st.sampled_from(["iid", "size", "dirichlet"]),

@@ -227,6 +227,7 @@ def test_secure_sketches_of_mixed_ranks_are_the_mean_product_within_the_bound(na
             assert error < 0.01 * np.linalg.norm(true[module])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fedex", "flexlora", "flora"])
 def test_secure_equals_plain_bit_for_bit_and_the_dense_form_nearly(name, tmp_path):
     lost = Faults(script={("site-3", 1): Fault(0), ("site-1", 2): Fault(0)})
