@@ -110,6 +110,7 @@ class Bench:
         for name in self.parties.names:
             self.start("sink", name)
             while not sink_path(self.parties.site(name)).exists():
+                assert self.processes[f"sink {name}"].poll() is None, "it has ended"
                 time.sleep(0.01)
             self.start("relay", name, f"127.0.0.1:{self.port}")
         self.call(self.server.wait_for(2 * self._sites))

@@ -19,3 +19,8 @@ def first_hidden(text: str) -> str:
 def visible(text: str) -> str:
     """The text on one line, with a question mark for each character that a reader would not see."""
     return "".join("?" if unicodedata.category(character) in HIDDEN else character for character in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many characters of it, the last of which then is an ellipsis."""
+    return text if len(text) <= most else text[: most - 1] + "…"

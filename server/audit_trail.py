@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sealora.privacy.audit_log import AuditLog, Direction, Fact
+from sealora.protocol.visible import shortened
 from sealora.server.events import (
     AttemptLost,
     AttemptOpened,
@@ -58,9 +59,10 @@ def _records(event: Event) -> list[Line]:
             return [asked, (f"{event.phase} reply", "in", event.bytes_up, facts)]
         case SiteRefused():
             facts = {"round": event.round, "site": event.site, "reason": event.reason}
-            return [("site refused", "in", 0, {**facts, "text": _shortened(event.text)})]
+            return [("site refused", "in", 0, {**facts, "text": shortened(event.text, MAX_TEXT)})]
         case AttemptLost():
-            facts = {"round": event.round, "attempt": event.attempt, "reason": _shortened(event.reason)}
+            reason = shortened(event.reason, MAX_TEXT)
+            facts = {"round": event.round, "attempt": event.attempt, "reason": reason}
             return [("attempt lost", "local", 0, facts)]
         case BudgetSpent():
             return [("budget spent", "local", 0, {"round": event.round, "sites": _names(event.sites)})]
@@ -85,7 +87,3 @@ def _names(sites: Sequence[str]) -> str:
     """The sites by name; their number where that would not fit a line of the log."""
     joined = " ".join(sites)
     return joined if len(joined) <= MAX_NAMES else f"{len(sites)} sites"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"

@@ -15,6 +15,7 @@ from sealora.protocol.fleet import Fleet
 from sealora.protocol.groups import fixed_groups
 from sealora.protocol.messages import Header, Open, Work, model_hash
 from sealora.protocol.thresholds import floor
+from sealora.protocol.visible import shortened
 from sealora.server.attempt import Attempt, conduct
 from sealora.server.cohort import quorum, select_cohort
 from sealora.server.events import AttemptLost, AttemptOpened, BudgetSpent, Event, GroupRecord
@@ -140,7 +141,7 @@ class Gathering:
             self._require_budget()
         raise RunError(
             f"round {self.number} found no quorum in {self.plan.rounds.attempts} attempts. The last: "
-            f"{_shortened(self._reason)}",
+            f"{shortened(self._reason, MAX_REASON)}",
             "The rounds before are kept: mend the sites and resume.",
         )
 
@@ -321,10 +322,6 @@ class Gathering:
 
 def _of_group(group: int, message: str) -> str:
     return f"group {group}: {message}" if group else message
-
-
-def _shortened(reason: str) -> str:
-    return reason if len(reason) <= MAX_REASON else reason[: MAX_REASON - 1] + "…"
 
 
 def _total(sums: Sequence[Sums]) -> Sums:

@@ -71,13 +71,14 @@ class Counted(CoordinatorEnd):
         return frame
 
 
-def begun(stream):
-    """A carrier that sends MESSAGE over this connection, with credit for all of it."""
+def begun(stream, credit=True):
+    """A carrier that sends MESSAGE over this connection, perhaps with credit for all of it."""
     end = Counted()
     carrier = Carrier(end, lambda _: None)
     exchange = end.request(Content(MESSAGE))
     carrying = asyncio.ensure_future(carrier.carry(stream))
-    stream.grant(exchange, len(MESSAGE))
+    if credit:
+        stream.grant(exchange, len(MESSAGE))
     return end, carrier, carrying
 
 
@@ -103,28 +104,15 @@ def test_a_part_is_made_while_the_one_before_it_leaves():
     assert b"".join(bytes(part.data) for part in written) == MESSAGE
 
 
-def test_a_write_that_fails_ends_the_connection():
-    async def run():
-        stream = Broken()
-        _, _, carrying = begun(stream)
-        await stream.begun.get()
-        stream.may_end.release()
-        with pytest.raises(OSError, match="gone"):
-            await carrying
-
-    asyncio.run(run())
-
-
-def test_a_write_that_fails_after_the_last_frame_ends_the_connection():
-    """Credit is out: nothing else is there to be sent that would show it."""
+@pytest.mark.parametrize("credit", [True, False], ids=["with more to send", "without credit for more"])
+def test_a_write_that_fails_ends_the_connection(credit):
+    """Also the last one, after which nothing is sent that would show it."""
 
     async def run():
         stream = Broken()
-        end = CoordinatorEnd()
-        end.request(Content(MESSAGE))
-        carrying = asyncio.ensure_future(Carrier(end, lambda _: None).carry(stream))
+        _, _, carrying = begun(stream, credit)
         await stream.begun.get()
-        assert len(stream.written[0].data) == FIRST_CREDIT
+        assert credit or len(stream.written[0].data) == FIRST_CREDIT
         stream.may_end.release()
         with pytest.raises(OSError, match="gone"):
             await carrying
