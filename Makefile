@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 # Each worker loads PyTorch once; a file stays on one worker, so that its fixtures are built once. Files go out in
-# the order of tests/conftest.py, the longest first, so that no worker is left with one of them at the end.
-WORKERS ?= 2
+# the order of tests/conftest.py, the longest first, so that no worker is left with one of them at the end. On two
+# cores a third worker computes while others wait for the processes that they have started.
+WORKERS ?= 3
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Nothing here asks a model hub or reports usage to anybody.
